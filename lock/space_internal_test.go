@@ -1,0 +1,98 @@
+package lock
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/backend/memory"
+)
+
+// kept is how many spaces are kept for a backend.
+func kept(be Backend) (n int) {
+	spaces.Lock()
+	defer spaces.Unlock()
+	for key := range spaces.byKey {
+		if key.be == be {
+			n++
+		}
+	}
+	return n
+}
+
+var somewhere = backend.Namespace{Prefix: "test", Suffix: "space"}
+
+func TestNothingIsKeptOfLocksThatNobodyHolds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		be := memory.New()
+		defer be.Close()
+		for range 10 { // short-lived ones share what they need
+			held, err := NewMutex(be, somewhere, "name", Config{}).Lock(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, held.Unlock(t.Context()))
+		}
+		require.Equal(t, 1, kept(be))
+		<-time.After(2*linger + time.Second)
+		require.Zero(t, kept(be))
+
+		m := NewMutex(be, somewhere, "name", Config{})
+		held, err := m.Lock(t.Context())
+		require.NoError(t, err)
+		waiting, cancel := context.WithCancel(t.Context())
+		go func() { _, _ = m.Lock(waiting) }()
+		<-time.After(time.Hour)
+		require.Equal(t, 1, kept(be))
+		require.True(t, held.Valid())
+		require.NoError(t, held.Unlock(t.Context())) // the other one has it now
+		<-time.After(time.Hour)
+		require.Equal(t, 1, kept(be))
+		cancel()
+		_, err = be.Unlock(t.Context(), backend.UnlockRequest{
+			Namespace: somewhere, Force: true, Items: []backend.Held{{Member: "name"}},
+		})
+		require.NoError(t, err)
+		<-time.After(time.Minute)
+		require.Zero(t, kept(be), "what was lost and never unlocked is not kept either")
+
+		held, err = m.Lock(t.Context())
+		require.NoError(t, err)
+		<-time.After(time.Hour)
+		require.True(t, held.Valid(), "a mutex outlives what was kept for it")
+		require.NoError(t, held.Unlock(t.Context()))
+	})
+}
+
+func TestWhatIsInUseIsNotClosed(t *testing.T) {
+	t.Parallel()
+	be := memory.New()
+	defer be.Close()
+	m := NewMutex(be, somewhere, "name", Config{})
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if s := m.space.Load(); s != nil {
+					s.close()
+				}
+			}
+		}
+	})
+	for range 2000 {
+		held, err := m.Lock(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, held.Context().Err())
+		require.NoError(t, held.Unlock(t.Context()))
+	}
+	close(stop)
+	wg.Wait()
+}

@@ -1,0 +1,457 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/backend/rueidis"
+	"github.com/redisallocator/redisallocator/internal/redistest"
+	"github.com/redisallocator/redisallocator/pool"
+)
+
+// atOnce is far less than the minute after which leases run out in these tests, and generous to a busy machine. The
+// library asks for what was lost as soon as it can, and once more a second later.
+const atOnce = 6 * time.Second
+
+// stage is a pool as seen by one who is behind a proxy, and by others.
+type stage struct {
+	t       *testing.T
+	ns      backend.Namespace
+	proxy   *redistest.Proxy
+	be      *rueidis.Backend // behind the proxy
+	keys    *Keys
+	outside *rueidis.Backend
+	others  *Keys
+}
+
+// newStage fills a pool with n members and uses it once, so that whatever is done only once is done.
+func newStage(t *testing.T, n int) *stage {
+	t.Helper()
+	url := redistest.URL(t)
+	s := &stage{t: t, ns: newNamespace(t), proxy: redistest.NewProxy(t, address(url)), outside: open(t, url)}
+	s.be = open(t, s.proxy.URL())
+	cfg := pool.Config[pool.None]{Namespace: s.ns, TTL: time.Minute}
+	s.keys, s.others = newPool(t, s.be, cfg), newPool(t, s.outside, cfg)
+	ctx := context.Background()
+	require.NoError(t, s.keys.Extend(ctx, members(n)))
+	for range 2 {
+		l, err := s.keys.AcquireKey(ctx)
+		require.NoError(t, err)
+		require.NoError(t, l.Release(ctx))
+	}
+	for range 20 { // the client opens some connections, when it comes to use them
+		_, err := s.keys.Waiting(ctx)
+		require.NoError(t, err)
+	}
+	return s
+}
+
+// idle waits until nothing is left behind, and tells how long that took.
+func (s *stage) idle() time.Duration {
+	s.t.Helper()
+	took := expectIdle(s.t, s.outside, s.ns, atOnce)
+	s.t.Logf("nothing left after %v", took.Round(100*time.Microsecond))
+	return took
+}
+
+// holdAll takes all members from outside.
+func (s *stage) holdAll(n int) []*Lease {
+	s.t.Helper()
+	leases, err := s.others.MallocN(context.Background(), n)
+	require.NoError(s.t, err)
+	return leases
+}
+
+func (s *stage) release(leases []*Lease) {
+	s.t.Helper()
+	for _, l := range leases {
+		require.NoError(s.t, l.Release(context.Background()))
+	}
+}
+
+// waiting waits until n wait in line.
+func (s *stage) waiting(n int) {
+	s.t.Helper()
+	eventually(s.t, patience, "a place in line", func() bool {
+		length, err := s.others.Waiting(context.Background())
+		require.NoError(s.t, err)
+		return length == n
+	})
+}
+
+// scripts matches a call of a script that has all these words among its arguments.
+func scripts(words ...string) redistest.Match {
+	return func(request []string) bool {
+		if len(request) == 0 || !strings.HasPrefix(strings.ToUpper(request[0]), "EVAL") {
+			return false
+		}
+		for _, word := range words {
+			if !slices.Contains(request, word) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// cuts are the two ways to lose a call.
+var cuts = []struct {
+	name string
+	cut  func(*redistest.Proxy, redistest.Match) <-chan struct{}
+}{
+	{"request lost", (*redistest.Proxy).CutRequest},
+	{"reply lost", (*redistest.Proxy).CutReply},
+}
+
+func expectFired(t *testing.T, fired <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-fired:
+	case <-time.After(patience):
+		require.FailNow(t, "the connection was never cut")
+	}
+}
+
+// outcome is what an allocation has led to.
+type outcome struct {
+	leases []*Lease
+	err    error
+}
+
+// allocations are the ways to allocate.
+var allocations = []struct {
+	name string
+	do   func(context.Context, *Keys, ...pool.Option) ([]*Lease, error)
+}{
+	{"Malloc", func(ctx context.Context, keys *Keys, options ...pool.Option) ([]*Lease, error) {
+		return one(keys.MallocKey(ctx, options...))
+	}},
+	{"MallocN", func(ctx context.Context, keys *Keys, options ...pool.Option) ([]*Lease, error) {
+		return keys.MallocN(ctx, 3, options...)
+	}},
+	{"Acquire", func(ctx context.Context, keys *Keys, options ...pool.Option) ([]*Lease, error) {
+		return one(keys.AcquireKey(ctx, options...))
+	}},
+	{"AcquireN", func(ctx context.Context, keys *Keys, options ...pool.Option) ([]*Lease, error) {
+		return keys.AcquireN(ctx, 3, options...)
+	}},
+}
+
+func one(l *Lease, err error) ([]*Lease, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []*Lease{l}, nil
+}
+
+// begin does an allocation on a goroutine.
+func begin(do func() ([]*Lease, error)) <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		leases, err := do()
+		done <- outcome{leases, err}
+	}()
+	return done
+}
+
+func (s *stage) outcome(done <-chan outcome) outcome {
+	s.t.Helper()
+	select {
+	case o := <-done:
+		return o
+	case <-time.After(patience):
+		require.FailNow(s.t, "the allocation does not come back")
+		return outcome{}
+	}
+}
+
+// TestLostAllocation loses the call that takes members.
+func TestLostAllocation(t *testing.T) {
+	t.Parallel()
+	for _, allocation := range allocations {
+		for _, c := range cuts {
+			t.Run(allocation.name+" "+c.name, func(t *testing.T) {
+				s := newStage(t, 4)
+				fired := c.cut(s.proxy, scripts("lost"))
+				leases, err := allocation.do(context.Background(), s.keys, pool.Token("lost"))
+				expectFired(t, fired)
+				require.ErrorIs(t, err, backend.ErrUnavailable)
+				assert.Empty(t, leases)
+				s.idle()
+			})
+		}
+	}
+}
+
+// TestLostPlaceInLine loses the call that joins the line.
+func TestLostPlaceInLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range cuts {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, 1)
+			held := s.holdAll(1)
+			fired := c.cut(s.proxy, scripts("lost"))
+			_, err := s.keys.AcquireKey(context.Background(), pool.Token("lost"))
+			expectFired(t, fired)
+			require.ErrorIs(t, err, backend.ErrUnavailable)
+			s.waiting(0)
+			s.release(held)
+			s.idle()
+		})
+	}
+}
+
+// TestLostConfirmation loses the call with which a waiter takes up what it was handed: it is made again.
+func TestLostConfirmation(t *testing.T) {
+	t.Parallel()
+	for _, c := range cuts {
+		for _, cancelled := range []bool{false, true} {
+			name := c.name
+			if cancelled {
+				name += " and cancelled"
+			}
+			t.Run(name, func(t *testing.T) {
+				s := newStage(t, 1)
+				held := s.holdAll(1)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx, pool.Token("lost"))) })
+				s.waiting(1)
+				fired := c.cut(s.proxy, scripts("lost", held[0].Key()))
+				s.release(held)
+				expectFired(t, fired)
+				if cancelled {
+					cancel()
+				}
+				got := s.outcome(done)
+				if got.err != nil && cancelled {
+					require.ErrorIs(t, got.err, context.Canceled)
+				} else { // it may have been confirmed again before that
+					require.NoError(t, got.err)
+					assert.NotZero(t, got.leases[0].Fence())
+					_ = got.leases[0].Release(ctx)
+				}
+				s.idle()
+			})
+		}
+	}
+}
+
+// TestLostRelease loses the call that gives a member back.
+func TestLostRelease(t *testing.T) {
+	t.Parallel()
+	for _, c := range cuts {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, 1)
+			ctx := context.Background()
+			l, err := s.keys.MallocKey(ctx, pool.Token("lost"))
+			require.NoError(t, err)
+			fired := c.cut(s.proxy, scripts("lost", l.Key()))
+			err = l.Release(ctx)
+			expectFired(t, fired)
+			require.ErrorIs(t, err, backend.ErrUnavailable)
+			assert.False(t, l.Valid())
+			s.idle()
+		})
+	}
+}
+
+// TestLostGoodbye loses the call that leaves the line.
+func TestLostGoodbye(t *testing.T) {
+	t.Parallel()
+	for _, c := range cuts {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, 1)
+			held := s.holdAll(1)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx, pool.Token("lost"))) })
+			s.waiting(1)
+			fired := make(chan struct{})
+			match := scripts("lost")
+			// The process also says that it still waits, with the token: that is not what is to be lost.
+			cut := c.cut(s.proxy, func(request []string) bool { return ctx.Err() != nil && match(request) })
+			cancel()
+			go func() {
+				<-cut
+				close(fired)
+			}()
+			got := s.outcome(done)
+			require.ErrorIs(t, got.err, context.Canceled)
+			expectFired(t, fired)
+			s.waiting(0)
+			s.release(held)
+			s.idle()
+		})
+	}
+}
+
+// TestCancelledInTheDark cancels allocations of which the server has, or has not, heard, while nothing goes through,
+// and measures from the moment at which the connection is back.
+func TestCancelledInTheDark(t *testing.T) {
+	t.Parallel()
+	for _, allocation := range allocations {
+		for _, dark := range []struct {
+			name  string
+			begin func(*redistest.Proxy)
+		}{
+			{"request held", func(p *redistest.Proxy) { p.Hold(redistest.Requests) }},
+			{"reply held", func(p *redistest.Proxy) { p.Hold(redistest.Replies) }},
+			{"request dropped", func(p *redistest.Proxy) { p.Drop(redistest.Requests) }},
+			{"reply dropped", func(p *redistest.Proxy) { p.Drop(redistest.Replies) }},
+		} {
+			t.Run(allocation.name+" "+dark.name, func(t *testing.T) {
+				s := newStage(t, 4)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				dark.begin(s.proxy)
+				done := begin(func() ([]*Lease, error) { return allocation.do(ctx, s.keys) })
+				if strings.HasPrefix(dark.name, "reply") {
+					eventually(t, patience, "the server grants it", func() bool {
+						require.Empty(t, done, "it ended before it was cancelled")
+						return len(leftovers(look(t, s.outside, s.ns))) > 0
+					})
+				} else {
+					pause(ctx, 30*time.Millisecond)
+				}
+				cancel()
+				require.ErrorIs(t, s.outcome(done).err, context.Canceled)
+				s.proxy.Resume()
+				s.idle()
+			})
+		}
+	}
+}
+
+// TestCancelledWhileTheHandoverIsOnItsWay cancels a wait after the server has ended it and before that is known.
+func TestCancelledWhileTheHandoverIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	for _, lost := range []bool{false, true} {
+		name := "late"
+		if lost {
+			name = "lost"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // giving up takes some seconds in the dark
+			s := newStage(t, 1)
+			held := s.holdAll(1)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx)) })
+			s.waiting(1)
+			if lost {
+				s.proxy.Drop(redistest.Both)
+			} else {
+				s.proxy.Hold(redistest.Replies)
+			}
+			s.release(held)
+			assert.NotEmpty(t, leftovers(look(t, s.outside, s.ns)), "it was handed over")
+			cancel()
+			got := s.outcome(done)
+			require.ErrorIs(t, got.err, context.Canceled)
+			s.proxy.Resume()
+			s.idle()
+		})
+	}
+}
+
+// TestHandoverThatIsLostReachesItsWaiter loses the message that a wait has ended.
+func TestHandoverThatIsLostReachesItsWaiter(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 1)
+	held := s.holdAll(1)
+	ctx := context.Background()
+	done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx)) })
+	s.waiting(1)
+	s.proxy.Drop(redistest.Replies)
+	s.release(held)
+	s.proxy.Resume()
+	began := time.Now()
+	got := s.outcome(done)
+	require.NoError(t, got.err)
+	t.Logf("got it %v after the connection was back", time.Since(began).Round(100*time.Microsecond))
+	assert.Less(t, time.Since(began), atOnce)
+	s.release(got.leases)
+	s.idle()
+}
+
+// TestCancelledAtAnyMoment cancels allocations after random times on a connection that is held up and cut at random,
+// among others who use the same pool.
+func TestCancelledAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, 6)
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	var granted, cancelled, unavailable, refused, wrong atomic.Int64
+	use := func(keys *Keys) {
+		for ctx.Err() == nil {
+			patient, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(8000))*time.Microsecond)
+			leases, err := allocations[rand.IntN(len(allocations))].do(patient, keys, pool.Priority(rand.IntN(2)))
+			cancel()
+			switch {
+			case err == nil:
+				granted.Add(1)
+				pause(ctx, time.Duration(rand.IntN(2000))*time.Microsecond)
+			case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+				cancelled.Add(1)
+			case errors.Is(err, backend.ErrUnavailable):
+				unavailable.Add(1)
+				pause(ctx, time.Millisecond)
+			case isRefusal(err):
+				refused.Add(1)
+				pause(ctx, time.Millisecond)
+			default:
+				wrong.Add(1)
+				assert.NoError(t, err)
+			}
+			for _, l := range leases {
+				if err := l.Release(context.Background()); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+					wrong.Add(1)
+					assert.NoError(t, err)
+				}
+			}
+		}
+	}
+	var users sync.WaitGroup
+	for range 16 {
+		users.Go(func() { use(s.keys) })
+	}
+	for range 4 {
+		users.Go(func() { use(s.others) })
+	}
+	faults := 0
+	for ctx.Err() == nil && wrong.Load() == 0 {
+		pause(ctx, time.Duration(rand.IntN(40))*time.Millisecond)
+		switch rand.IntN(5) {
+		case 0:
+			s.proxy.Cut()
+		case 1:
+			s.proxy.Hold(redistest.Requests)
+		case 2:
+			s.proxy.Hold(redistest.Replies)
+		case 3:
+			s.proxy.Drop(redistest.Replies)
+		case 4:
+			s.proxy.CutReply(redistest.Nth(1, "EVALSHA"))
+		}
+		faults++
+		pause(ctx, time.Duration(rand.IntN(10))*time.Millisecond)
+		s.proxy.Resume()
+	}
+	s.proxy.Resume()
+	users.Wait()
+	took := s.idle()
+	t.Logf("%d faults: %d granted, %d cancelled, %d unavailable, %d refused; idle after %v",
+		faults, granted.Load(), cancelled.Load(), unavailable.Load(), refused.Load(), took)
+}

@@ -1,0 +1,14 @@
+// Package integration tests the library from outside against a real server: the one at REDIS_URL, or a
+// redis-server or valkey-server on PATH that the tests start on a free port, or else one in a container. A
+// missing server fails the tests, it does not skip them.
+//
+// INTEGRATION_SERVER=container asks for the container whatever else there is. Its image is REDIS_IMAGE or,
+// where that is not set, one built from this machine's own server. Tests that stop and restart a server of
+// their own do that with the program on PATH in any case.
+//
+// INTEGRATION_SECONDS is for how long each of the tests goes on that could do so for ever: processes that crash,
+// histories of locks, hand-overs. INTEGRATION_SEED repeats what the histories print as their seed, as far as processes
+// and networks can be made to do the same again.
+//
+// It is a module of its own, so that what only these tests need stays out of an importer's go.sum.
+package integration

@@ -1,0 +1,6 @@
+//go:build race
+
+package integration
+
+// raceDetector makes everything some times slower.
+const raceDetector = true

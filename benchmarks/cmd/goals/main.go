@@ -1,0 +1,43 @@
+// Command goals measures the speed goals of the library, each against what it is compared with, and prints a line for
+// each: name, ours, the other, the ratio or difference that counts, the goal, and whether it is met.
+//
+// It measures on the server at REDIS_URL or, without that, on one that it starts. It fails only if it cannot measure
+// at all.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+
+	"github.com/redisallocator/redisallocator/benchmarks"
+)
+
+func main() {
+	benchmarks.Contend()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "goals:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	opts := benchmarks.Defaults()
+	flag.Func("only", "measure the goals whose `names` match this regular expression", func(s string) (err error) {
+		opts.Only, err = regexp.Compile(s)
+		return err
+	})
+	flag.IntVar(&opts.Rounds, "rounds", opts.Rounds, "how many rounds to compare, besides a first one that does not count")
+	flag.DurationVar(&opts.Duration, "duration", opts.Duration, "how long each side of a round lasts")
+	flag.Parse()
+	if flag.NArg() > 0 || opts.Rounds < 1 || opts.Duration <= 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	return benchmarks.Run(ctx, os.Stdout, opts)
+}

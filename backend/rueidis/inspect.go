@@ -74,7 +74,7 @@ func into(m *rueidis.RedisMessage, to any) (err error) {
 	return err
 }
 
-// forever is the least score of a lease without end in the index of leases, see prelude.lua.
+// forever is the least score of a lease without end in the index of leases, see constants.lua.
 const forever = 1e15
 
 // decodeMember reads {name, prev, next, expiry, owner or nil, PTTL, deadline or nil}.

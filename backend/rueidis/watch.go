@@ -16,7 +16,7 @@ import (
 // who wait for names it may be as many as there are names: a glance at askPage of them is then one EXISTS, as long as none
 // has come free.
 const (
-	// beat is shorter than a third of LIFE in prelude.lua.
+	// beat is shorter than a third of LIFE in constants.lua.
 	beat = 1500 * time.Millisecond
 	// glance is the pause between two looks at members that Python or an administrator may have freed.
 	glance = 230 * time.Millisecond

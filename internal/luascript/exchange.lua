@@ -66,14 +66,15 @@ if renewals > 0 then
       renewed[i] = '0'
     end
   end
-  confirm(members, tokens)
+  fetchRequests(tokens)
+  for i = 1, renewals do confirm(members[i], tokens[i]) end
 end
 
 if takes > 0 and head == '' then call('HLEN', pool) end -- fails on a key of another type
 if riding > 0 then collect(collectNow or riding, not collectNow) end
 
 -- the class of the first in line; who belongs to a higher one, and is ready to wait, goes in front
-local busy, class = #page > 0 and serve(), nil
+local busy, class = #waiters.page > 0 and serve(), nil
 if busy then class = priorityOf(tonumber(call('ZSCORE', line, (first())))) end
 
 local answers, waiting = {}, {}
@@ -126,7 +127,7 @@ flush()
 local index, moved = {}, { leases, 'XX' }
 for member, ttl in pairs(renewTTL) do
   local key, token = lockPrefix .. member, renewToken[member]
-  local score = ttl < 0 and FOREVER + ms or ms + ttl
+  local score = endOf(ttl)
   if ttl >= 0 then
     if token then call('SET', key, token, 'PXAT', int(score)) else call('PEXPIREAT', key, int(score)) end
   elseif token then call('SET', key, token)

@@ -10,7 +10,7 @@ local expiry = seconds < 0 and '-1' or int(sec + seconds)
 call('ZCARD', leases) -- fails on a key of another type before anything is written
 local values, known = call('HMGET', pool, unpack(members)), false
 for i = 1, #members do known = known or values[i] end
-local fresh = not known and #page == 0 and (head == '') == (tail == '')
+local fresh = not known and #waiters.page == 0 and (head == '') == (tail == '')
 local last = fresh and tail ~= '' and node(tail)
 if fresh and (tail == '' or last and last[1] ~= ALLOCATED and last[2] == '') then
   -- All are new and nobody waits: the common case of loading a pool, without tables that stand for it.

@@ -213,7 +213,7 @@ local function fast(vacant)
     for i = 1, #taken do
       if ttl ~= ARGV[at + 1] then
         ttl = ARGV[at + 1]
-        score = string.format('%.0f', ttl == '-1' and 1e15 + ms or ms + ttl)
+        score = string.format('%.0f', ttl == '-1' and FOREVER + ms or ms + ttl)
       end
       if ttl == '-1' then call('SET', locks[i], ARGV[at]) else call('PSETEX', locks[i], ttl, ARGV[at]) end
       index[2 * i], index[2 * i + 1] = score, taken[i]
@@ -230,7 +230,7 @@ local function fast(vacant)
       local j = renew[i]
       if ttl ~= ARGV[j + 2] then
         ttl = ARGV[j + 2]
-        score = string.format('%.0f', ttl == '-1' and 1e15 + ms or ms + ttl)
+        score = string.format('%.0f', ttl == '-1' and FOREVER + ms or ms + ttl)
       end
       if ttl == '-1' then call('PERSIST', lockPrefix .. ARGV[j]) else call('PEXPIREAT', lockPrefix .. ARGV[j], score) end
       index[2 * i + 1], index[2 * i + 2] = score, ARGV[j]

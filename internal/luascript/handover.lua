@@ -75,7 +75,7 @@ local function handover(waiting)
     if ok and type(r) == 'table' and type(r[1]) == 'string' then -- it has to watch the deadlines from now on
       local front = waiting[#back + 1]
       due = tonumber(call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
-      due = due < 1e15 and string.format('%.0f', math.max(due - ms, 0)) or '-1'
+      due = due < FOREVER and string.format('%.0f', math.max(due - ms, 0)) or '-1'
       call('PUBLISH', ARGV[3] .. r[1], '1:F' .. #front .. ':' .. front .. #due .. ':' .. due)
     end
   end

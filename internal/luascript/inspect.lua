@@ -5,6 +5,7 @@
 -- Reply {head, tail, cursor, total, waiting, milliseconds since 1970, member...}, a member being
 --       {name, prev, next, expiry, owner or false, PTTL, deadline in the index or false}
 -- Cost  one round trip; O(members in the reply)
+local call = redis.call
 local lockPrefix, mode = ARGV[1], ARGV[2]
 local clock = call('TIME')
 local now = math.floor(clock[1] * 1000 + clock[2] / 1000)

@@ -28,7 +28,7 @@ local function fast()
   at = 3
   for i = 1, known do
     local owner = owners[i]
-    if owner == '#SHARED' then return end
+    if owner == SHARED then return end
     if not owner then
       n = n + 1
       none[n] = keys[i]
@@ -53,7 +53,7 @@ local function fast()
       local name = ARGV[at + 2]
       none[n + 1], none[n + 2], none[n + 3] = keys[i], linePrefix .. name, entriesPrefix .. name
       n = n + 3
-    elseif owner == '#SHARED' then return
+    elseif owner == SHARED then return
     end
     at = at + 3
   end

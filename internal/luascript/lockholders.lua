@@ -14,13 +14,13 @@ for i = 5, #ARGV do
   local value = call('GET', lockPrefix .. name)
   local state = { value, call('PTTL', lockPrefix .. name), tonumber(call('HGET', KEYS[1], name)) or 0,
     call('ZCARD', linePrefix .. name) }
-  if value == '#SHARED' then
+  if value == SHARED then
     local found = call('ZRANGEBYSCORE', holdersPrefix .. name, string.format('%.0f', ms), '+inf', 'WITHSCORES')
     for j = 1, #found, 2 do
       local ends, units = tonumber(found[j + 1]), call('HGET', unitsPrefix .. name, found[j]) or ''
       state[#state + 1] = found[j]
       state[#state + 1] = tonumber(string.match(units, '^%d+')) or 0
-      state[#state + 1] = ends < 1e15 and ends - ms or -1
+      state[#state + 1] = ends < FOREVER and ends - ms or -1
     end
   end
   reply[#reply + 1] = state

@@ -39,11 +39,11 @@ if form == 'lock' or form == 'enter' then
     return { '', '', { 1, fence } }
   end
   owner = call('GET', KEYS[1])
-  if form == 'lock' and owner and owner ~= '#SHARED' then return 0 end
+  if form == 'lock' and owner and owner ~= SHARED then return 0 end
 elseif form == 'unlock' then
   local call = redis.call
   owner = call('GET', KEYS[1])
-  if owner ~= ARGV[3] and owner ~= '#SHARED' then return 0 end
+  if owner ~= ARGV[3] and owner ~= SHARED then return 0 end
   if owner == ARGV[3] and call('EXISTS', KEYS[2], KEYS[3], KEYS[4]) == 0 then return call('DEL', KEYS[1]) end
 else
   local a, b, c, d = string.match(form, '^(%d+) (%d+) (%d+) (%a+)$')

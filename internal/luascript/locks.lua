@@ -10,37 +10,18 @@
 -- For the scripts' own use:
 --   look(name)         the name as it stands: n.owner, n.shared, n.units, holder(n, token), limitOf(n)
 --   unlock, renew, have   what can happen to a name
---   request(token)     what a token asked for, inLine(token, r), join, leave(token, names), confirm(name, token)
+--   inLine(token, r), join, leave(token, names)   what can happen to a request; more in lines.lua
 --   attend(n), serve() hand over what can be had in the lines of the names that were attended to, and in all that follow
 --   flush()            writes, and tells the processes; behind it stay(process, tokens) and nextEnd(items)
 
-local call = redis.call
-local fenceKey, requests, processes, sequenceKey, limits, lockPrefix, linePrefix, holdersPrefix, unitsPrefix,
-  entriesPrefix, wakePrefix = struct.unpack('sssssssssss', ARGV[1])
+local limits, lockPrefix, linePrefix, holdersPrefix, unitsPrefix, entriesPrefix
+fenceKey, requests, processes, sequenceKey, limits, lockPrefix, linePrefix, holdersPrefix, unitsPrefix, entriesPrefix, wakePrefix
+  = struct.unpack('sssssssssss', ARGV[1])
 
-local SHARED = '#SHARED'
-local FOREVER = 1e15 -- what a lease without end adds to the time of its grant, among the ends of leases
-local LIFE = 5000 -- ms for which a process that waits counts as alive after its last word
-local KEEP = 60000 -- ms for which a line is kept after the last word of anybody in it
 local HANDOVERS = 500 -- in one step; the next in line is told to ask for more
 
-local clock = call('TIME')
-local us = clock[1] * 1000000 + clock[2]
-local ms = math.floor(us / 1000)
-
-local function int(n) return string.format('%.0f', n) end
-local function net(s) return #s .. ':' .. s end
-
-local fence0 = tonumber(call('GET', fenceKey) or 0) or 0
-local fence = fence0
-
-local function draw()
-  fence = math.max(fence + 1, us)
-  return fence
-end
-
--- endOf gives the end of a lease that begins now.
-local function endOf(ttl) return ttl < 0 and FOREVER + ms or ms + ttl end
+fence0 = tonumber(call('GET', fenceKey) or 0) or 0
+fence = fence0
 
 -- Names. What a script decides shows at once to its later steps. Of a name n: owner has it alone, false if nobody has;
 -- shared says that some have units of it, units how many together; holders, by token, {units, entries, marks, end of the
@@ -188,54 +169,18 @@ local function drop(n, token)
   change(n)
 end
 
--- Requests. One is packed as {process, claim in ms, since in µs, {name, units, limit, ...}, names, fences, until}; the last
--- three only once it was granted, with the names that have not been confirmed yet, until being the end of the claim.
-local requestsOf, records, arrivals, left, forgotten, strays, silent, alive, messages = {}, {}, {}, {}, {}, {}, {}, {}, {}
+-- Requests; see lines.lua. One is {process, claim, since in µs, {name, units, limit, ...}}, and, once it was granted, names,
+-- fences and the end of the claim.
+GRANTED = 5
+local strays = {} -- who stands in a line without a request for it: {name, token}
 
--- unpackRequest gives false for what is no request.
-local function unpackRequest(text)
-  if not text then return false end
-  local ok, r = pcall(cmsgpack.unpack, text)
-  if not ok or type(r) ~= 'table' or type(r[1]) ~= 'string' or type(r[2]) ~= 'number' or type(r[3]) ~= 'number'
-    or type(r[4]) ~= 'table' or #r[4] == 0 or #r[4] % 3 ~= 0
-    or r[5] and (type(r[5]) ~= 'table' or type(r[6]) ~= 'table' or type(r[7]) ~= 'number') then
-    return false
+wellFormed = function(r)
+  local items = r[4]
+  if type(r[3]) ~= 'number' or type(items) ~= 'table' or #items == 0 or #items % 3 ~= 0 then return false end
+  for i = 1, #items, 3 do
+    if type(items[i]) ~= 'string' or type(items[i + 1]) ~= 'number' or type(items[i + 2]) ~= 'number' then return false end
   end
-  for i = 1, #r[4], 3 do
-    if type(r[4][i]) ~= 'string' or type(r[4][i + 1]) ~= 'number' or type(r[4][i + 2]) ~= 'number' then return false end
-  end
-  return r
-end
-
-local function request(token)
-  local r = requestsOf[token]
-  if r == nil then
-    r = unpackRequest(call('HGET', requests, token))
-    requestsOf[token] = r
-  end
-  return r
-end
-
--- fetchRequests reads those of many tokens in one call.
-local function fetchRequests(tokens)
-  if #tokens < 2 then return end
-  local texts = call('HMGET', requests, unpack(tokens))
-  for i = 1, #tokens do
-    if requestsOf[tokens[i]] == nil then requestsOf[tokens[i]] = unpackRequest(texts[i]) end
-  end
-end
-
--- confirm notes that a name that was handed over was taken up, or comes too late to be: leaving no longer gives it back.
-local function confirm(name, token)
-  local r = request(token)
-  if not r or not r[5] then return end
-  for i = #r[5], 1, -1 do
-    if r[5][i] == name then
-      table.remove(r[5], i)
-      table.remove(r[6], i)
-      records[token], forgotten[token] = r, #r[5] == 0 or nil
-    end
-  end
+  return true
 end
 
 -- ownEnd gives the end of the owner's lease.
@@ -259,25 +204,6 @@ local function again(n, token, units, ttl, mark)
   end
   change(n)
   return draw()
-end
-
--- A place in line: the arrival's number, moved by a priority into the range of its class. There is one sequence for all
--- names, so that a request has the same place in each of its lines.
-local CLASS = 2 ^ 40
-local sequence -- of the last arrival, once it was read
-
-local function place(priority)
-  sequence = (sequence or tonumber(call('GET', sequenceKey) or 0) or 0) + 1
-  return sequence - priority * CLASS
-end
-
-local function priorityOf(score) return -math.floor(score / CLASS) end
-
-local function isAlive(process)
-  if alive[process] == nil then
-    alive[process] = tonumber(call('ZSCORE', processes, process) or 0) >= ms
-  end
-  return alive[process]
 end
 
 -- inLine tells whether a request stands in all its lines.
@@ -304,15 +230,9 @@ local function attendAll(r, but)
   end
 end
 
--- waiters tells whether a name has a line, and reads its beginning: page by page, as far as it is needed. rank counts
--- those that are served or passed over.
-local PAGE = 16
-
+-- waiters tells whether a name has a line, and reads its beginning.
 local function waiters(n)
-  if not n.page then
-    n.page, n.from, n.rank = call('ZRANGE', linePrefix .. n.name, 0, PAGE - 1), 0, 0
-    n.front0 = n.page[1]
-  end
+  if not n.page then open(n, linePrefix .. n.name) end
   return #n.page > 0
 end
 
@@ -327,13 +247,8 @@ end
 -- at for the sake of another name's is attended to if it turns out to begin with somebody else.
 local function first(n, other)
   waiters(n)
-  while true do
-    if n.rank >= n.from + #n.page then
-      if #n.page < PAGE then return nil end
-      n.page, n.from = call('ZRANGE', linePrefix .. n.name, int(n.rank), int(n.rank + PAGE - 1)), n.rank
-      if #n.page == 0 then return nil end
-    end
-    local token = n.page[n.rank - n.from + 1]
+  local token = current(n)
+  while token do
     if not left[token] then
       local r = request(token)
       local waits = r and not r[5] and asksFor(r, n.name)
@@ -347,6 +262,7 @@ local function first(n, other)
       if other then attend(n) end
     end
     n.rank = n.rank + 1
+    token = current(n)
   end
 end
 
@@ -535,15 +451,9 @@ local function nextEnd(items)
   return soonest
 end
 
--- stay notes that a process is alive, and keeps the lines in which these tokens wait. It writes: call it after flush.
--- It gives 0 if the process was not known: then requests of its that were in line may have been taken out.
+-- stay notes that a process is alive, and keeps the lines in which these tokens wait; see live in lines.lua.
 local function stay(process, tokens)
-  local known = call('ZSCORE', processes, process) and 1 or 0
-  call('ZADD', processes, int(ms + LIFE), process)
-  call('PEXPIRE', processes, KEEP)
-  call('PEXPIRE', requests, KEEP)
-  call('PEXPIRE', sequenceKey, KEEP)
-  local kept = {}
+  local known, kept = live(process), {}
   for i = 1, #tokens do
     local r = request(tokens[i])
     for j = 1, r and not r[5] and #r[4] or 0, 3 do

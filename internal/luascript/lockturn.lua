@@ -61,9 +61,9 @@ if form == 'unlock' and owner == ARGV[3] then
 
   local reply = turn()
   if reply then return reply end
-elseif form == 'enter' and owner and owner ~= '#SHARED' then
+elseif form == 'enter' and owner and owner ~= SHARED then
   local function turn()
-    local call, KEEP = redis.call, 60000
+    local call = redis.call
     local lock, line, requests, processes, token, process = KEYS[1], KEYS[2], KEYS[5], KEYS[6], ARGV[3], ARGV[5]
     if call('ZSCORE', line, token) then return end
     local clock = call('TIME')
@@ -78,8 +78,8 @@ elseif form == 'enter' and owner and owner ~= '#SHARED' then
     sequence = (tonumber(sequence) or 0) + 1
     call('HSET', requests, token, cmsgpack.pack({ process, tonumber(ARGV[6]), us, { name, 0, 0 } }))
     call('SET', KEYS[7], string.format('%.0f', sequence), 'PX', KEEP)
-    call('ZADD', line, string.format('%.0f', sequence - ARGV[7] * 2 ^ 40), token)
-    call('ZADD', processes, ms + 5000, process)
+    call('ZADD', line, string.format('%.0f', sequence - ARGV[7] * CLASS), token)
+    call('ZADD', processes, ms + LIFE, process)
     call('PEXPIRE', processes, KEEP)
     call('PEXPIRE', line, KEEP)
     call('PEXPIRE', requests, KEEP)

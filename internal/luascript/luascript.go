@@ -8,6 +8,10 @@ import (
 )
 
 var (
+	//go:embed constants.lua
+	constants string
+	//go:embed lines.lua
+	lines string
 	//go:embed links.lua
 	links string
 	//go:embed prelude.lua
@@ -61,40 +65,52 @@ var (
 	lockWatch string
 	//go:embed lockleave.lua
 	lockLeave string
+	//go:embed queue.lua
+	queue string
+	//go:embed lockholders.lua
+	lockHolders string
 	//go:embed set.lua
 	set string
 	//go:embed delete.lua
 	del string
 )
 
-// Scripts on pools and lines. Their KEYS and the first three of their ARGV are those that prelude.lua names.
+// What the scripts on pools and their line share, and those on names and their lines.
 var (
-	Exchange = one + handover + fast + links + prelude + exchange
-	Extend   = links + prelude + extend
-	Shrink   = links + prelude + shrink
-	Assign   = links + prelude + assign
-	Release  = links + prelude + release
-	Collect  = links + prelude + collect
-	Watch    = links + prelude + watch
-	Leave    = links + prelude + leave
-	Reclaim  = links + prelude + reclaim
+	onPools = lines + links + prelude
+	onNames = lines + locks
 )
 
-// Scripts on locks and their lines. Their KEYS and the first of their ARGV are those that locks.lua names.
+// Scripts on pools and their line. Their KEYS and the first three of their ARGV are those that prelude.lua names.
 var (
-	LockExchange = lockOne + lockTurn + lockFast + locks + lockExchange
-	LockUndo     = locks + lockUndo
-	LockForce    = locks + lockForce
-	LockLimit    = locks + lockLimit
-	LockWatch    = locks + lockWatch
-	LockLeave    = locks + lockLeave
+	Exchange = constants + one + handover + fast + onPools + exchange
+	Extend   = constants + onPools + extend
+	Shrink   = constants + onPools + shrink
+	Assign   = constants + onPools + assign
+	Release  = constants + onPools + release
+	Collect  = constants + onPools + collect
+	Watch    = constants + onPools + watch
+	Leave    = constants + onPools + leave
+	Reclaim  = constants + onPools + reclaim
+)
+
+// Scripts on names and their lines. Their KEYS and the first of their ARGV are those that locks.lua names.
+var (
+	LockExchange = constants + lockOne + lockTurn + lockFast + onNames + lockExchange
+	LockUndo     = constants + onNames + lockUndo
+	LockForce    = constants + onNames + lockForce
+	LockLimit    = constants + onNames + lockLimit
+	LockWatch    = constants + onNames + lockWatch
+	LockLeave    = constants + onNames + lockLeave
 )
 
 // Scripts on values and sets, and those that only look. Their headers name their KEYS.
 var (
-	Set     = conditions + set
-	Delete  = conditions + del
-	Inspect = links + inspect
+	Set         = conditions + set
+	Delete      = conditions + del
+	Inspect     = links + inspect
+	Queue       = constants + queue
+	LockHolders = constants + lockHolders
 	//go:embed get.lua
 	Get string
 	//go:embed scan.lua
@@ -103,10 +119,6 @@ var (
 	Replace string
 	//go:embed members.lua
 	Members string
-	//go:embed lockholders.lua
-	LockHolders string
-	//go:embed queue.lua
-	Queue string
 	//go:embed probe.lua
 	Probe string
 )

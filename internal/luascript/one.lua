@@ -57,7 +57,7 @@ if header == 'take' then
       call('MSET', KEYS[2], next, KEYS[5], string.format('%.0f', fence))
       if ttl == '-1' then
         call('SET', lock, token)
-        call('ZADD', KEYS[4], 1e15 + ms, head)
+        call('ZADD', KEYS[4], FOREVER + ms, head)
       else
         call('PSETEX', lock, ttl, token)
         call('ZADD', KEYS[4], ms + ttl, head)

@@ -6,30 +6,23 @@
 -- A script first reads and decides, on tables that stand for the pool, and writes at the end, in flush(): an
 -- error on the way (a key of the wrong type, say) leaves everything as it was.
 
-local pool, headKey, tailKey, leases, fenceKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local line, requests, processes, cursorKey, sequenceKey = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local lockPrefix, bindPrefix, wakePrefix = ARGV[1], ARGV[2], ARGV[3]
+local pool, headKey, tailKey, leases, line, cursorKey = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[6], KEYS[9]
+fenceKey, requests, processes, sequenceKey = KEYS[5], KEYS[7], KEYS[8], KEYS[10]
+local lockPrefix, bindPrefix = ARGV[1], ARGV[2]
+wakePrefix = ARGV[3]
 
-local ALLOCATED = '#ALLOCATED'
-local FOREVER = 1e15 -- what a lease without end adds to the time of its grant, in the index of leases
 local LAPSES = 200 -- leases that are found to have run out in one step
 local WALK = 200 -- members in the way that are put right in one step
-local LIFE = 5000 -- ms for which a process that waits counts as alive after its last word
-local KEEP = 60000 -- ms for which a line is kept after the last word of anybody in it
 
-local clock = call('TIME')
 local sec = tonumber(clock[1])
-local us = sec * 1000000 + tonumber(clock[2])
-local ms = math.floor(us / 1000)
-
-local function int(n) return string.format('%.0f', n) end
 
 -- text under a key, '' if there is none; MGET hides keys of another type, GET does not
 local ends = call('MGET', headKey, tailKey, fenceKey)
 local head = ends[1] or call('GET', headKey) or ''
 local tail = ends[2] or call('GET', tailKey) or ''
-local fence = tonumber(ends[3] or call('GET', fenceKey) or 0) or 0
-local head0, tail0, fence0 = head, tail, fence
+local head0, tail0 = head, tail
+fence = tonumber(ends[3] or call('GET', fenceKey) or 0) or 0
+fence0 = fence
 local repaired, freed, dropped, marked = 0, 0, 0, 0
 local unfinished = false -- there was more to put right than one step may take: who gets nothing should ask again
 
@@ -87,7 +80,7 @@ local deadlines, unleased = {}, {} -- changes to the index of leases
 
 local function setLock(member, token, ttl)
   locks[member], lockTTL[member], unlocked[member] = token, ttl, nil
-  deadlines[member] = ttl < 0 and FOREVER + ms or ms + ttl
+  deadlines[member] = endOf(ttl)
   unleased[member] = nil
 end
 
@@ -388,8 +381,7 @@ local function grant(r, ttl)
     local n = node(member)
     if not r.shared then
       allocate(member, n)
-      fence = math.max(fence + 1, us)
-      fences[i] = fence
+      fences[i] = draw()
       setLock(member, r.token, ttl)
     else
       if not wasBound then
@@ -403,85 +395,20 @@ local function grant(r, ttl)
   return got, fences
 end
 
--- Lines. A request is packed as {process, claim, count, shared, bind, bindTTL, prefer, since, members, fences, until};
--- the last three only once it was granted and has not been renewed yet, until being the end of the claim.
-local requestsOf, records, arrivals, left, confirmed, silent, alive, messages = {}, {}, {}, {}, {}, {}, {}, {}
+-- The line; see lines.lua. A request is {process, claim, count, shared, bind, bindTTL, prefer, since}, and, once it was
+-- granted, members, fences and the end of the claim.
+GRANTED = 9
 
-local function net(s) return #s .. ':' .. s end
-
--- unpackRequest gives false for what is no request.
-local function unpackRequest(text)
-  if not text then return false end
-  local ok, r = pcall(cmsgpack.unpack, text)
-  if not ok or type(r) ~= 'table' or type(r[1]) ~= 'string' or type(r[2]) ~= 'number' or type(r[3]) ~= 'number'
-    or type(r[5]) ~= 'string' or type(r[6]) ~= 'number' or type(r[7]) ~= 'table'
-    or r[9] and (type(r[9]) ~= 'table' or type(r[10]) ~= 'table' or type(r[11]) ~= 'number') then
-    return false
-  end
-  return r
+wellFormed = function(r)
+  return type(r[3]) == 'number' and type(r[5]) == 'string' and type(r[6]) == 'number' and type(r[7]) == 'table'
 end
 
-local function request(token)
-  local r = requestsOf[token]
-  if r == nil then
-    r = unpackRequest(call('HGET', requests, token))
-    requestsOf[token] = r
-  end
-  return r
-end
-
--- A place in line: the arrival's number, moved by a priority into the range of its class.
-local CLASS = 2 ^ 40
-
-local sequence -- of the last arrival, once it was read
-
-local function place(priority)
-  sequence = (sequence or tonumber(call('GET', sequenceKey) or 0) or 0) + 1
-  return sequence - priority * CLASS
-end
-
-local function priorityOf(score) return -math.floor(score / CLASS) end
-
--- confirm notes that what was handed over was taken up, or comes too late to be: leaving no longer gives it back.
-local function confirm(members, tokens)
-  if #tokens == 0 then return end
-  local texts = call('HMGET', requests, unpack(tokens))
-  for i = 1, #tokens do
-    local token = tokens[i]
-    local r = requestsOf[token] or unpackRequest(texts[i])
-    if r and r[9] then
-      for j = #r[9], 1, -1 do
-        if r[9][j] == members[i] then
-          table.remove(r[9], j)
-          table.remove(r[10], j)
-        end
-      end
-      requestsOf[token], records[token], confirmed[token] = r, r, #r[9] == 0 or nil
-    end
-  end
-end
-
-local function isAlive(process)
-  if alive[process] == nil then
-    alive[process] = tonumber(call('ZSCORE', processes, process) or 0) >= ms
-  end
-  return alive[process]
-end
-
--- The line, read page by page as far as it is needed; rank counts those that are served or passed over.
-local PAGE = 16
-local page = call('ZRANGE', line, 0, PAGE - 1)
-local pageFrom, rank, front0 = 0, 0, page[1]
+local waiters = open({}, line)
 
 -- first gives the first live waiter, and takes the dead out of the line on the way.
 local function first()
-  while true do
-    if rank >= pageFrom + #page then
-      if #page < PAGE then return nil end
-      page, pageFrom = call('ZRANGE', line, int(rank), int(rank + PAGE - 1)), rank
-      if #page == 0 then return nil end
-    end
-    local token = page[rank - pageFrom + 1]
+  local token = current(waiters)
+  while token do
     if not left[token] then
       local r = request(token)
       if r and not r[9] then
@@ -490,7 +417,8 @@ local function first()
       end
       left[token] = true
     end
-    rank = rank + 1
+    waiters.rank = waiters.rank + 1
+    token = current(waiters)
   end
 end
 
@@ -519,7 +447,7 @@ end
 local function leave(token)
   local r = request(token)
   if not r then return false, 0 end
-  confirmed[token] = true
+  forgotten[token] = true
   if not r[9] then
     left[token] = true
     return true, 0
@@ -537,16 +465,10 @@ local function leave(token)
   return false, n
 end
 
--- stay notes that a process is alive, and keeps the line. It writes: call it after flush. It gives 0 if the process was
--- not known: then requests of its that were in line may have been taken out.
+-- stay notes that a process is alive, and keeps the line; see live in lines.lua.
 local function stay(process)
-  local known = call('ZSCORE', processes, process) and 1 or 0
-  call('ZADD', processes, int(ms + LIFE), process)
-  call('PEXPIRE', processes, KEEP)
   call('PEXPIRE', line, KEEP)
-  call('PEXPIRE', requests, KEEP)
-  call('PEXPIRE', sequenceKey, KEEP)
-  return known
+  return live(process)
 end
 
 -- nextDeadline gives the milliseconds until the next lease ends, -1 if none does. It sees what was flushed.
@@ -613,18 +535,18 @@ local function flush()
     if next(gone) then batch('HDEL', pool, gone, plain) end
   end
   if next(unleased) then batch('ZREM', leases, unleased, plain) end
-  if next(arrivals) or next(left) or next(records) or next(confirmed) then
+  if next(arrivals) or next(left) or next(records) or next(forgotten) then
     for token, r in pairs(records) do call('HSET', requests, token, cmsgpack.pack(r)) end
     if next(arrivals) then batch('ZADD', line, arrivals, scored) end
     for token in pairs(left) do
       call('ZREM', line, token)
       if not records[token] then call('HDEL', requests, token) end
     end
-    for token in pairs(confirmed) do call('HDEL', requests, token) end
+    for token in pairs(forgotten) do call('HDEL', requests, token) end
     for process in pairs(silent) do call('ZREM', processes, process) end
     for i = 1, #messages do call('PUBLISH', wakePrefix .. messages[i][1], messages[i][2]) end
     local front = call('ZRANGE', line, 0, 0)[1]
-    if front and front ~= front0 and not arrivals[front] and request(front) then -- the new first in line has to watch the deadlines
+    if front and front ~= waiters.front0 and not arrivals[front] and request(front) then -- the new first in line has to watch the deadlines
       call('PUBLISH', wakePrefix .. request(front)[1], net('F') .. net(front) .. net(int(nextDeadline())))
     end
   end

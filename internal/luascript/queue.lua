@@ -25,7 +25,7 @@ if limit > 0 then
   for i = 1, #waiters, 2 do
     local ok, r = pcall(cmsgpack.unpack, call('HGET', KEYS[2], waiters[i]) or '')
     if not ok or type(r) ~= 'table' then r = {} end -- it is taken out of the line when somebody meets it
-    local priority = -math.floor(tonumber(waiters[i + 1]) / 2 ^ 40) -- see place() in prelude.lua
+    local priority = -math.floor(tonumber(waiters[i + 1]) / CLASS) -- see place() in lines.lua
     local count, since = asked(r)
     reply[#reply + 1] = { waiters[i], priority, count, since }
   end

@@ -7,7 +7,7 @@
 --       those with the latter to leave out
 -- Cost  one round trip; O(leases to look at)
 local elapsed, ttl, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[9])
-local base = ttl < 0 and FOREVER + ms or ms + ttl
+local base = endOf(ttl)
 local to, from, skip = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local lost, returned = {}, 0
 

@@ -38,7 +38,7 @@ for i = 1, #tokens do
       end
       if #state == 0 then
         state = 0
-        confirmed[token] = true
+        forgotten[token] = true
       end
     end
   end
@@ -50,7 +50,7 @@ local some = call('HRANDFIELD', requests, STALE)
 for i = 1, #some do
   local r = request(some[i])
   if r and (r[9] and r[11] < ms - 1000 or not r[9] and not call('ZSCORE', line, some[i])) then
-    confirmed[some[i]] = true
+    forgotten[some[i]] = true
   end
 end
 

@@ -7,10 +7,11 @@
 //   - [Sets]: plain membership;
 //   - [Pools]: free lists of members under leases;
 //   - [Locks]: names that are held under leases, alone or shared;
-//   - [Lines]: waiting in turn for members or names.
+//   - [Lines]: waiting in turn for members or names;
+//   - [Queues]: tasks under leases, and their ends.
 //
 // Every method is one atomic step and never blocks waiting for somebody else; what waits, waits on the channel
-// that [Lines.Enter] returned. Requests and replies are plain structs, so that the contract grows by fields and
+// that [Lines.Enter], [Queues.Watch] or [Queues.Fetch] returned. Requests and replies are plain structs, so that the contract grows by fields and
 // a wrapper (metrics, faults) is one small type. Requests validate themselves: an implementation calls Validate
 // first and sends nothing when it fails.
 //
@@ -57,6 +58,7 @@ type Backend interface {
 	Pools
 	Locks
 	Lines
+	Queues
 
 	// Close ends all waits with [ErrClosed], waits for the goroutines of the backend and frees what it
 	// owns. It does not give leases back. Calls after Close get [ErrClosed]; Close again does nothing.

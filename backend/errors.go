@@ -33,6 +33,10 @@ var (
 	// ErrLimit is matched by every [LimitError].
 	ErrLimit = errors.New("limit differs")
 
+	// ErrConflict means that a task was submitted under the id of another one, which has another payload or queue.
+	// Nothing has changed.
+	ErrConflict = errors.New("another task has this id")
+
 	// ErrReplicas is matched by every [ReplicasError].
 	ErrReplicas = errors.New("too few replicas")
 

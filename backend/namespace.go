@@ -79,6 +79,18 @@ func (n Namespace) PoolCursor() string { return n.Base() + "|pool|gc_cursor" }
 // RefreshLock is the name (not the key) of the lock whose holder refreshes the pool in this interval.
 func (n Namespace) RefreshLock() string { return n.Base() + "|pool|policy_update_lock" }
 
+// TaskQueue is the list of the ids of a queue's waiting tasks, those of ClassNormal.
+func (n Namespace) TaskQueue(queue string) string { return n.Base() + "|task-queue|" + queue }
+
+// TaskResultPrefix is what a task's id is appended to: "<base>|task-result:".
+func (n Namespace) TaskResultPrefix() string { return n.Base() + "|task-result:" }
+
+// TaskResult is the key of the final state of a task, as JSON.
+func (n Namespace) TaskResult(id string) string { return n.TaskResultPrefix() + id }
+
+// TaskListen is the key that there is while a listener of the queue lives.
+func (n Namespace) TaskListen(queue string) string { return n.Base() + "|task-listen|" + queue }
+
 // The keys of our own. They speed things up and order those who wait; a process that does not know them loses
 // nothing but speed and its place in line.
 
@@ -131,6 +143,45 @@ func (n Namespace) LockProcesses() string { return n.Base() + "|locks|processes"
 
 // LockSequence is the key of the number of the last arrival in any of the lines for names.
 func (n Namespace) LockSequence() string { return n.Base() + "|locks|sequence" }
+
+// TaskPrefix is what a task's id is appended to: "<base>|tasks|task:".
+func (n Namespace) TaskPrefix() string { return n.Base() + "|tasks|task:" }
+
+// Task is the hash of a task that has not ended, or is dead.
+func (n Namespace) Task(id string) string { return n.TaskPrefix() + id }
+
+// TaskLane is the list of the ids of a queue's waiting tasks of one class.
+func (n Namespace) TaskLane(queue string, class TaskClass) string {
+	switch class {
+	case ClassHigh:
+		return n.Base() + "|tasks|high:" + queue
+	case ClassLow:
+		return n.Base() + "|tasks|low:" + queue
+	default:
+		return n.TaskQueue(queue)
+	}
+}
+
+// TaskSchedule is the sorted set of a queue's scheduled tasks, by when they are due.
+func (n Namespace) TaskSchedule(queue string) string { return n.Base() + "|tasks|scheduled:" + queue }
+
+// TaskLeases is the sorted set of a queue's running tasks, by the ends of their leases.
+func (n Namespace) TaskLeases(queue string) string { return n.Base() + "|tasks|running:" + queue }
+
+// TaskGraveyard is the sorted set of a queue's dead tasks, by when they died.
+func (n Namespace) TaskGraveyard(queue string) string { return n.Base() + "|tasks|dead:" + queue }
+
+// TaskListeners is the sorted set of a queue's listeners, by the time until which they count as alive.
+func (n Namespace) TaskListeners(queue string) string { return n.Base() + "|tasks|listeners:" + queue }
+
+// TaskIdle is the sorted set of those that are to be woken when there is a task, in the order in which they became idle.
+func (n Namespace) TaskIdle(queue string) string { return n.Base() + "|tasks|idle:" + queue }
+
+// TaskTotals is the hash of how many tasks of a queue have ended, by state.
+func (n Namespace) TaskTotals(queue string) string { return n.Base() + "|tasks|totals:" + queue }
+
+// TasksPaused is the set of the queues that are paused.
+func (n Namespace) TasksPaused() string { return n.Base() + "|tasks|paused" }
 
 // WakeChannel is the channel on which a process is told what was handed to it.
 func (n Namespace) WakeChannel(process string) string { return n.Base() + "|wake|" + process }

@@ -2,7 +2,7 @@ package backend
 
 import "time"
 
-// Observer is told what happens to leases and pools, in the process where it happens. Observe is called
+// Observer is told what happens to leases, pools and tasks, in the process where it happens. Observe is called
 // synchronously, also from renewal and hand-over: it must be quick, must not block and must not call back.
 // Adapters for metrics and traces implement it.
 type Observer interface {
@@ -30,12 +30,18 @@ const (
 	EventRefreshFailed                      // an updater failed, Err says why
 	EventUnhealthy                          // a health check failed, Err says why
 	EventCancelled                          // a wait was given up; Duration: waited
+	EventSubmitted                          // a task was submitted; Member: its id
+	EventStarted                            // an attempt at a task has begun; Duration: since it was submitted, Count: attempt
+	EventDone                               // a task is done; Duration: of the attempt
+	EventRetried                            // an attempt has failed and there will be another, Err says why; Duration: of the attempt
+	EventFailed                             // a task has failed or is dead, Err says why; Duration: of the attempt
 )
 
 var eventNames = [...]string{
 	EventGranted: "granted", EventExhausted: "exhausted", EventReleased: "released", EventLost: "lost",
 	EventQuarantined: "quarantined", EventCollected: "collected", EventRefreshed: "refreshed",
 	EventRefreshFailed: "refresh failed", EventUnhealthy: "unhealthy", EventCancelled: "cancelled",
+	EventSubmitted: "submitted", EventStarted: "started", EventDone: "done", EventRetried: "retried", EventFailed: "failed",
 }
 
 // String names the kind in lower case, for logs and labels.

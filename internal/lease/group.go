@@ -34,12 +34,15 @@ type Group struct {
 	closed bool
 }
 
-// Keep gives a Group for leases on members of a pool. Its keeper is the same for all groups, of either kind, of the same
+// Keep gives a Group for leases on members of a pool. Its keeper is the same for all groups, of whatever kind, of the same
 // backend value and lives until the last of them is closed. The namespace must be valid.
 func Keep(be Members, cfg Config) *Group { return keep(be, members{be}, cfg) }
 
 // KeepLocks is Keep for leases on names.
 func KeepLocks(be Names, cfg Config) *Group { return keep(be, names{be}, cfg) }
+
+// KeepTasks is Keep for leases on running tasks. Giving one back puts the task back into its queue.
+func KeepTasks(be Tasks, cfg Config) *Group { return keep(be, tasks{be}, cfg) }
 
 func keep(be any, st store, cfg Config) *Group {
 	if cfg.Logger == nil {

@@ -54,14 +54,11 @@ func (e *effort) recovered() { e.holdoff, e.backoff = 0, 0 }
 
 // laneKey tells lanes apart.
 type laneKey struct {
-	ns    backend.Namespace
-	names bool
+	ns   backend.Namespace
+	kind kind
 }
 
-func keyOf(ns backend.Namespace, st store) laneKey {
-	_, locks := st.(names)
-	return laneKey{ns: ns, names: locks}
-}
+func keyOf(ns backend.Namespace, st store) laneKey { return laneKey{ns: ns, kind: st.kind()} }
 
 func (l *lane) key() laneKey { return keyOf(l.ns, l.store) }
 

@@ -46,6 +46,30 @@ func (h *Hold) Release(ctx context.Context) error {
 	return err
 }
 
+// Finish ends the lease, as Release does, but gives nothing back: its holder has ended it in the store by other means. It
+// reports whether the lease was valid until now.
+func (h *Hold) Finish() bool {
+	k := h.group.k
+	k.mu.Lock()
+	f := h.fate
+	k.end(h, released)
+	h.fate = released
+	k.mu.Unlock()
+	h.endContext()
+	return f == live
+}
+
+// Lose ends the lease as lost: somebody has said so who knows.
+func (h *Hold) Lose() {
+	k := h.group.k
+	k.mu.Lock()
+	ended := k.end(h, lost)
+	k.mu.Unlock()
+	if ended {
+		h.tell(lost)
+	}
+}
+
 // Discard gives back a grant that nobody will use, after Start, whatever that said. That it is no longer held is fine.
 func (h *Hold) Discard(ctx context.Context) error {
 	k := h.group.k

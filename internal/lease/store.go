@@ -18,11 +18,31 @@ type Names interface {
 	Unlock(ctx context.Context, req backend.UnlockRequest) (backend.UnlockReply, error)
 }
 
-// store is how leases of either kind are renewed and given back. The replies have an entry for each item.
+// Tasks is what leases on running tasks need of a backend.
+type Tasks interface {
+	RenewTasks(ctx context.Context, req backend.RenewRequest) (backend.RenewReply, error)
+	Report(ctx context.Context, req backend.ReportRequest) (backend.ReportReply, error)
+}
+
+// store is how leases of any kind are renewed and given back. The replies have an entry for each item.
 type store interface {
+	kind() kind
 	renew(ctx context.Context, ns backend.Namespace, items []backend.Renewal) ([]bool, error)
 	giveBack(ctx context.Context, ns backend.Namespace, items []backend.Held) ([]bool, error)
 }
+
+// kind is what leases are on.
+type kind uint8
+
+const (
+	onMembers kind = iota
+	onNames
+	onTasks
+)
+
+func (members) kind() kind { return onMembers }
+func (names) kind() kind   { return onNames }
+func (tasks) kind() kind   { return onTasks }
 
 type members struct{ Members }
 
@@ -46,4 +66,21 @@ func (n names) renew(ctx context.Context, ns backend.Namespace, items []backend.
 func (n names) giveBack(ctx context.Context, ns backend.Namespace, items []backend.Held) ([]bool, error) {
 	reply, err := n.Unlock(ctx, backend.UnlockRequest{Namespace: ns, Items: items})
 	return reply.Unlocked, err
+}
+
+type tasks struct{ Tasks }
+
+func (t tasks) renew(ctx context.Context, ns backend.Namespace, items []backend.Renewal) ([]bool, error) {
+	reply, err := t.RenewTasks(ctx, backend.RenewRequest{Namespace: ns, Items: items})
+	return reply.Renewed, err
+}
+
+// giveBack puts tasks back into their queues.
+func (t tasks) giveBack(ctx context.Context, ns backend.Namespace, items []backend.Held) ([]bool, error) {
+	reports := make([]backend.TaskReport, len(items))
+	for i := range items {
+		reports[i] = backend.TaskReport{ID: items[i].Member, Token: items[i].Token, Kind: backend.ReportReturn}
+	}
+	reply, err := t.Report(ctx, backend.ReportRequest{Namespace: ns, Items: reports})
+	return reply.Accepted, err
 }

@@ -78,8 +78,8 @@ var againCases = []Case{
 		Name:     "ttl",
 		Sentence: "Again: their leases then last for the new TTL at least. While they have to be given back several times, nothing shortens them.",
 		check: func(r *room) {
-			r.gets(backend.LockRequest{Token: "t", TTL: short, Items: alone("a")})
-			r.gets(backend.LockRequest{Token: "t", TTL: short, Items: units("b", 1, 0)})
+			r.gets(backend.LockRequest{Token: "t", TTL: long / 2, Items: alone("a")})
+			r.gets(backend.LockRequest{Token: "t", TTL: long / 2, Items: units("b", 1, 0)})
 			both := append(alone("a"), units("b", 1, 0)...)
 			last := func(ttl time.Duration) {
 				for _, name := range []string{"a", "b"} {

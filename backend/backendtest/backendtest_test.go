@@ -8,9 +8,13 @@ import (
 	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/backend/backendtest"
 	"github.com/redisallocator/redisallocator/backend/memory"
+	"github.com/redisallocator/redisallocator/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	redistest.Parallel(16)
+	goleak.VerifyTestMain(m)
+}
 
 func inMemory(*testing.T) backend.Backend { return memory.New() }
 

@@ -23,7 +23,6 @@ type Case struct {
 	Name     string // unique within its role
 	Sentence string // what the contract says
 
-	slow  bool // waits for more than a second of real time, at members whose expiry is in whole seconds
 	check func(*room)
 }
 

@@ -78,7 +78,7 @@ var collectCases = []Case{
 			r.take(backend.TakeRequest{Token: "t", Count: len(all), TTL: backend.NoExpiry})
 			r.unlockByHand(all...)
 			freed, calls := 0, 0
-			for ; freed < len(all) && calls < 10*len(all); calls++ {
+			for ; freed < len(all) && calls < len(all); calls++ {
 				n := r.collect(10).Freed
 				if n > len(all)/3 {
 					r.Errorf("a collection of about 10 members freed %d", n)

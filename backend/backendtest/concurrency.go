@@ -155,7 +155,9 @@ var concurrencyCases = []Case{
 
 // acquire waits for members, renews them, and gives them back.
 func (r *room) acquire(token string, count int, h *holders) error {
-	got, err := r.be.Enter(r.ctx, backend.EnterRequest{Take: r.filled(backend.TakeRequest{Token: token, Count: count})})
+	got, err := r.be.Enter(r.ctx, backend.EnterRequest{
+		Take: r.filled(backend.TakeRequest{Token: token, Count: count}), ClaimTTL: kept,
+	})
 	if err != nil {
 		return err
 	}

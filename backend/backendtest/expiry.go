@@ -17,7 +17,7 @@ const dropsExpired = "Expired members met on the way are dropped."
 
 var expiryCases = []Case{
 	{
-		Name: "take", Sentence: dropsExpired, slow: true,
+		Name: "take", Sentence: dropsExpired,
 		check: func(r *room) {
 			r.extendFor(brief, "a", "b")
 			r.extend("c", "d")
@@ -30,7 +30,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "shared", Sentence: dropsExpired + " Also in shared mode.", slow: true,
+		Name: "shared", Sentence: dropsExpired + " Also in shared mode.",
 		check: func(r *room) {
 			r.extendFor(brief, "a")
 			r.extend("b")
@@ -41,7 +41,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "prefer", Sentence: "An expired member is not handed out, whoever prefers it.", slow: true,
+		Name: "prefer", Sentence: "An expired member is not handed out, whoever prefers it.",
 		check: func(r *room) {
 			r.extendFor(brief, "a", "b", "c")
 			r.extend("d", "e")
@@ -56,7 +56,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "collect", Sentence: "Collect: an expired one is dropped.", slow: true,
+		Name: "collect", Sentence: "Collect: an expired one is dropped.",
 		check: func(r *room) {
 			r.extend("a", "b", "c", "d", "e")
 			r.one("held")
@@ -73,7 +73,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "lapsed", Sentence: "An expired member is not handed out, also when its lease has run out or was given back.", slow: true,
+		Name: "lapsed", Sentence: "An expired member is not handed out, also when its lease has run out or was given back.",
 		check: func(r *room) {
 			r.extend("a", "b")
 			r.one("1")
@@ -89,7 +89,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "extended", Sentence: "Extend: those that are members already get a new expiry.", slow: true,
+		Name: "extended", Sentence: "Extend: those that are members already get a new expiry.",
 		check: func(r *room) {
 			r.extendFor(brief, "a", "b", "c")
 			r.extend("b")
@@ -100,7 +100,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "returned", Sentence: "MemberTTL becomes the new expiry of the membership.", slow: true,
+		Name: "returned", Sentence: "MemberTTL becomes the new expiry of the membership.",
 		check: func(r *room) {
 			r.extend("a", "b")
 			r.takes(backend.TakeRequest{Token: "t", Count: 2}, "a", "b")
@@ -114,7 +114,7 @@ var expiryCases = []Case{
 		},
 	},
 	{
-		Name: "line", Sentence: "An expired member is not handed to those who wait.", slow: true,
+		Name: "line", Sentence: "An expired member is not handed to those who wait.",
 		check: func(r *room) {
 			r.extend("a")
 			r.one("1")

@@ -30,7 +30,7 @@ var handoverCases = []Case{
 		check: func(r *room) {
 			r.extend("a")
 			g := r.one("1")
-			w := r.wait(backend.EnterRequest{Take: backend.TakeRequest{Token: "2", TTL: long}})
+			w := r.join(backend.EnterRequest{Take: backend.TakeRequest{Token: "2", TTL: long}})
 			r.yes("given back", r.giveBack("a", "1"))
 			h := r.granted(w, "a")
 			r.ascending("the old holder and the next", g.Fence, h.Grants[0].Fence)

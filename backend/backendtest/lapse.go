@@ -11,12 +11,12 @@ var lapseCases = []Case{
 		Name: "next-take", Sentence: byDeadline,
 		check: func(r *room) {
 			r.extend("a", "b")
-			old := r.oneFor("1", short)
-			r.one("2")
-			r.gone("a")
+			r.one("1")
+			old := r.oneFor("2", short)
+			r.gone("b")
 			next := r.one("3")
-			r.equal("member", next.Member, "a")
-			r.equal("the holder", r.lock("a").Value, "3")
+			r.equal("member", next.Member, "b")
+			r.equal("the holder", r.lock("b").Value, "3")
 			r.ascending("the old holder and the next", old.Fence, next.Fence)
 			r.takes(backend.TakeRequest{Token: "4"})
 		},
@@ -28,10 +28,10 @@ var lapseCases = []Case{
 			r.extend(all...)
 			r.takes(backend.TakeRequest{Token: "1", Count: 1000, TTL: backend.NoExpiry}, all[:1000]...)
 			r.takes(backend.TakeRequest{Token: "2", Count: 500}, all[1000:1500]...)
-			r.takes(backend.TakeRequest{Token: "3", TTL: short}, all[1500])
-			r.takes(backend.TakeRequest{Token: "4", Count: 699}, all[1501:]...)
-			r.gone(all[1500])
-			r.takes(backend.TakeRequest{Token: "5"}, all[1500])
+			r.takes(backend.TakeRequest{Token: "3", Count: 699}, all[1500:2199]...)
+			r.takes(backend.TakeRequest{Token: "4", TTL: short}, all[2199])
+			r.gone(all[2199])
+			r.takes(backend.TakeRequest{Token: "5"}, all[2199])
 			r.takes(backend.TakeRequest{Token: "6"})
 		},
 	},

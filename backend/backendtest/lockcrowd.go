@@ -155,7 +155,7 @@ func (r *room) tryNames(t *tally, token string, items []backend.LockItem) error 
 // does not bring back what nobody was told of.
 func (r *room) acquireNames(t *tally, token string, items []backend.LockItem) error {
 	got, err := r.be.Enter(r.ctx, backend.EnterRequest{
-		Lock: r.filledLock(backend.LockRequest{Token: token, Items: items}), ClaimTTL: long,
+		Lock: r.filledLock(backend.LockRequest{Token: token, Items: items}), ClaimTTL: kept,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -17,10 +18,16 @@ const (
 	long = time.Hour
 	// short is the lifetime of what a case waits to see run out.
 	short = 60 * time.Millisecond
+	// passing is the claim of a waiter who does not take it up: it runs out, though hardly before its message has come. Else
+	// the waiter, who does not know of it, enters again.
+	passing = 10 * short
+	// kept is the claim of all others: it does not run out while a case looks, and ends before a long lease.
+	kept = long / 4
 	// patience is how long a case waits for what must happen.
-	patience = 15 * time.Second
-	// glance is the pause between two looks.
-	glance = 5 * time.Millisecond
+	patience = time.Minute
+	// glance is the pause between two looks, longGlance the longest one at what is known to last for a while.
+	glance     = 5 * time.Millisecond
+	longGlance = 200 * time.Millisecond
 )
 
 // room is where one case works: a backend, a namespace of its own, and short names for what cases often do. What it
@@ -63,6 +70,21 @@ func (r *room) eventually(what string, seen func() bool) {
 		case <-end.C:
 			r.Fatalf("waited %v in vain: %s", patience, what)
 		}
+	}
+}
+
+// longerAndLonger gives lifetimes within which the caller has to do something, and may break off when it was in time. On a
+// machine that stands still for a moment the first ones may be too short.
+func (r *room) longerAndLonger() iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		r.tb.Helper()
+		for ttl := 4 * short; ttl < patience; ttl *= 2 {
+			if !yield(ttl) {
+				return
+			}
+			r.tb.Logf("it was too late after %v", ttl)
+		}
+		r.Fatalf("whatever the lifetime, it was too late")
 	}
 }
 
@@ -123,7 +145,17 @@ func (r *room) bound(name string) string {
 // gone looks until a lock has run out.
 func (r *room) gone(name string) {
 	r.tb.Helper()
-	r.eventually(fmt.Sprintf("that %q runs out", name), func() bool { return !r.lock(name).Exists })
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	for v := r.lock(name); v.Exists; v = r.lock(name) {
+		pause := time.NewTimer(min(max(v.TTL, time.Millisecond), longGlance))
+		select {
+		case <-pause.C:
+		case <-end.C:
+			pause.Stop()
+			r.Fatalf("waited %v in vain: that %q runs out", patience, name)
+		}
+	}
 }
 
 // names gives the members of grants, in their order.

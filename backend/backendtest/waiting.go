@@ -31,8 +31,17 @@ func (r *room) enter(req backend.EnterRequest) backend.EnterReply {
 	return got
 }
 
-// wait enters and expects to join the line.
+// wait enters and expects to join the line. What is handed over is kept, unless the request says for how long.
 func (r *room) wait(req backend.EnterRequest) waiter {
+	r.tb.Helper()
+	if req.ClaimTTL == 0 {
+		req.ClaimTTL = kept
+	}
+	return r.join(req)
+}
+
+// join is wait with the claim as it is in the request.
+func (r *room) join(req backend.EnterRequest) waiter {
 	r.tb.Helper()
 	w := waiter{token: req.Owner(), entered: time.Now()}
 	for _, it := range req.Lock.Items {

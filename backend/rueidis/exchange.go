@@ -64,23 +64,8 @@ func (sp *space) encode(batch []*part) *arguments {
 	default:
 		a.header(returns, renewals, takes, collect)
 	}
-	for _, p := range batch {
-		for i := range p.returns {
-			a.text(p.returns[i].Member)
-			a.text(p.returns[i].Token)
-		}
-	}
-	for _, p := range batch {
-		for i := range p.renewals {
-			r := &p.renewals[i]
-			a.text(r.Member)
-			a.text(r.Token)
-			a.ttl(r.TTL)
-			if !a.plain {
-				a.text(r.NewToken)
-			}
-		}
-	}
+	a.returns(batch)
+	a.renewals(batch, !a.plain)
 	for _, p := range batch {
 		if p.take != nil {
 			sp.encodeTake(a, p.take)

@@ -78,24 +78,12 @@ func (sp *space) encodeLocks(a *arguments, batch []*part) (keys []string, form s
 			}
 		}
 	}
-	if form == apartForm && (sp.b.opts.roundabout || !a.apart(batch)) {
+	if form == apartForm && (sp.b.opts.roundabout || !a.distinct(batch)) {
 		form = plainForm
 	}
 	a.counts(form, unlocks, renewals, locks)
-	for _, p := range batch {
-		for i := range p.returns {
-			a.text(p.returns[i].Member)
-			a.text(p.returns[i].Token)
-		}
-	}
-	for _, p := range batch {
-		for i := range p.renewals {
-			r := &p.renewals[i]
-			a.text(r.Member)
-			a.text(r.Token)
-			a.ttl(r.TTL)
-		}
-	}
+	a.returns(batch)
+	a.renewals(batch, false)
 	for _, p := range batch {
 		if p.lock != nil {
 			sp.encodeLock(a, p.lock, form == mixedForm)
@@ -141,26 +129,6 @@ func (sp *space) encodeLock(a *arguments, op *lockOp, mixed bool) {
 		a.int(it.Units)
 		a.int(it.Limit)
 	}
-}
-
-// apart reports whether no name comes up twice.
-func (a *arguments) apart(batch []*part) bool {
-	clear(a.members)
-	n := 0
-	for _, p := range batch {
-		for i := range p.returns {
-			a.members[p.returns[i].Member] = struct{}{}
-		}
-		for i := range p.renewals {
-			a.members[p.renewals[i].Member] = struct{}{}
-		}
-		if p.lock != nil {
-			a.members[p.lock.req.Items[0].Name] = struct{}{}
-			n++
-		}
-		n += len(p.returns) + len(p.renewals)
-	}
-	return len(a.members) == n
 }
 
 // decodeLocks reads the reply of lockexchange.lua.

@@ -2,8 +2,6 @@ package rueidis
 
 import (
 	"context"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -138,81 +136,4 @@ func (b *Backend) bounded() context.Context {
 		return b.bounded()
 	}
 	return next.ctx
-}
-
-// arguments are ARGV in the making, in room that is used again.
-type arguments struct {
-	argv  []string
-	plain bool // see exchange.lua
-
-	lastTTL time.Duration // and its text: neighbours mostly have the same
-	lastMS  string
-
-	members map[string]struct{} // see distinct
-	bytes   []byte
-}
-
-var argumentLists = sync.Pool{New: func() any { return &arguments{members: make(map[string]struct{})} }}
-
-func newArguments(sp *space) *arguments {
-	a := argumentLists.Get().(*arguments)
-	a.argv = append(a.argv, sp.head...)
-	return a
-}
-
-func (a *arguments) drop() {
-	a.reset()
-	argumentLists.Put(a)
-}
-
-func (a *arguments) reset() {
-	clear(a.argv)
-	a.argv = a.argv[:0]
-}
-
-func (a *arguments) text(s string) { a.argv = append(a.argv, s) }
-func (a *arguments) int(n int)     { a.argv = append(a.argv, strconv.Itoa(n)) }
-
-func (a *arguments) ttl(d time.Duration) {
-	if d != a.lastTTL || a.lastMS == "" {
-		a.lastTTL, a.lastMS = d, strconv.FormatInt(backend.Millis(d), 10)
-	}
-	a.text(a.lastMS)
-}
-
-// header says how many of each there are, and whether all is plain.
-func (a *arguments) header(numbers ...int) {
-	form := "mixed"
-	if a.plain {
-		form = "plain"
-	}
-	a.counts(form, numbers...)
-}
-
-// counts gives numbers, and a word, in one argument.
-func (a *arguments) counts(form string, numbers ...int) {
-	a.bytes = a.bytes[:0]
-	for _, n := range numbers {
-		a.bytes = append(strconv.AppendInt(a.bytes, int64(n), 10), ' ')
-	}
-	a.bytes = append(a.bytes, form...)
-	a.text(string(a.bytes))
-}
-
-// distinct reports whether no member is returned or renewed twice.
-func (a *arguments) distinct(batch []*part) bool {
-	clear(a.members)
-	for _, p := range batch {
-		for i := range p.returns {
-			a.members[p.returns[i].Member] = struct{}{}
-		}
-		for i := range p.renewals {
-			a.members[p.renewals[i].Member] = struct{}{}
-		}
-	}
-	n := 0
-	for _, p := range batch {
-		n += len(p.returns) + len(p.renewals)
-	}
-	return len(a.members) == n
 }

@@ -44,6 +44,20 @@ local function fetch(list)
   for i = 1, #list do values[list[i]] = found[i] end
 end
 
+-- wanted reads requests from an index of ARGV on, each a token, the number of its names, and these, and fetches the names;
+-- gives the tokens, and for each a list of names.
+local function wanted(at)
+  local tokens, lists, all = {}, {}, {}
+  while ARGV[at] do
+    local last = at + 1 + tonumber(ARGV[at + 1])
+    tokens[#tokens + 1], lists[#lists + 1] = ARGV[at], { unpack(ARGV, at + 2, last) }
+    for i = at + 2, last do all[#all + 1] = ARGV[i] end
+    at = last + 1
+  end
+  fetch(all)
+  return tokens, lists
+end
+
 -- lapse leaves out those of a shared name whose leases ran out.
 local function lapse(n)
   local over = call('ZRANGEBYSCORE', holdersPrefix .. n.name, '-inf', '(' .. int(ms))

@@ -12,25 +12,15 @@
 local STALE = 2 -- requests that are looked at, whether anybody still needs them
 
 local process, glance = ARGV[2], ARGV[3] == '1'
-local tokens, wanted, all = {}, {}, {}
-do
-  local at = 4
-  while ARGV[at] do
-    local last = at + 1 + tonumber(ARGV[at + 1])
-    tokens[#tokens + 1], wanted[#tokens + 1] = ARGV[at], { unpack(ARGV, at + 2, last) }
-    for i = at + 2, last do all[#all + 1] = ARGV[i] end
-    at = last + 1
-  end
-end
+local tokens, lists = wanted(4)
 
 alive[process] = true
-fetch(all)
 
 -- A request that stands in all its lines waits. Lines are served in front of which others stand, or whose name may be
 -- had; not those of a name that somebody else has alone, which are the most.
 local texts = not glance and #tokens > 0 and call('HMGET', requests, unpack(tokens)) or {}
 for i = 1, #tokens do
-  local token, w = tokens[i], wanted[i]
+  local token, w = tokens[i], lists[i]
   local free = not glance
   for j = 1, #w do free = free or not values[w[j]] end
   w.looked, w.waits = free, texts[i]
@@ -57,7 +47,7 @@ end
 
 local states = {}
 for i = 1, #tokens do
-  local token, w = tokens[i], wanted[i]
+  local token, w = tokens[i], lists[i]
   local waits = w.waits and not left[token]
   local r = w.looked and not waits and request(token)
   if not w.looked or r and r[5] and 3 * #r[5] < #r[4] then states[i] = 2 -- some has been renewed
@@ -84,7 +74,7 @@ if not glance then
   call('ZREMRANGEBYSCORE', processes, '-inf', int(ms - KEEP))
 end
 for i = 1, #tokens do
-  local items, w = {}, wanted[i]
+  local items, w = {}, lists[i]
   for j = 1, states[i] == 1 and #w or 0 do
     local name = w[j]
     items[3 * j - 2], items[3 * j - 1], items[3 * j] = name, 0, 0

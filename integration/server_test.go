@@ -2,9 +2,12 @@ package integration
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,14 +41,40 @@ func run(m *testing.M) int {
 			return 1
 		}
 	}
+	if err := waitSideBySide(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := redistest.Wrap(m).Run()
 	if code == 0 && !containerRequested {
-		if err := goleak.Find(); err != nil {
+		if err := leaks(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 	}
 	return code
+}
+
+// waitSideBySide has more tests run at a time than there are processors, unless a flag says how many, because most of
+// them wait most of the time.
+func waitSideBySide() error {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if chosen {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(max(10, 2*runtime.GOMAXPROCS(0))))
+}
+
+// leaks finds goroutines that do not end, however slow the machine is.
+func leaks() error {
+	for begin := time.Now(); ; {
+		err := goleak.Find() // which itself waits for a moment
+		if err == nil || time.Since(begin) > patience/2 {
+			return err
+		}
+	}
 }
 
 func TestRequestedContainerIsUsed(t *testing.T) {

@@ -47,7 +47,7 @@ func (c *core) init(be Backend, ns backend.Namespace, cfg Config, items []backen
 	c.be, c.ns, c.cfg = be, ns, cfg
 	c.err = c.cfg.complete()
 	c.text = tokenText(cfg.Info)
-	if isNil(be) {
+	if lease.IsNil(be) {
 		c.err = errors.Join(errNilBackend, c.err)
 	} else {
 		c.comparable = comparableBackend(be)
@@ -149,13 +149,9 @@ func (c *core) try(ctx context.Context, s *space, r *request) (h *Held, err erro
 
 // checkUpgrade refuses what would wait for itself: the token has a name already, but otherwise than it is wanted.
 func (c *core) checkUpgrade(ctx context.Context, r *request) error {
-	req := backend.HoldersRequest{Namespace: c.ns, Names: make([]string, len(r.items))}
-	for i := range r.items {
-		req.Names[i] = r.items[i].Name
-	}
-	states, err := c.be.Holders(ctx, req)
+	states, err := c.holders(ctx, r.items)
 	for i := range states {
-		if s := newState("", &states[i]); s.heldBy(r.token) {
+		if states[i].heldBy(r.token) {
 			return ErrUpgrade
 		}
 	}

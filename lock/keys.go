@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Defaults of Python's locks, for those who share names with it.
@@ -41,7 +42,7 @@ type Keys struct {
 // NewKeys gives the names of a namespace. It sends nothing. What is wrong with its arguments is said by each call.
 func NewKeys(be KeysBackend, ns backend.Namespace) *Keys {
 	k := &Keys{be: be, ns: ns, err: ns.Validate()}
-	if isNil(be) {
+	if lease.IsNil(be) {
 		k.err = errNilBackend
 	}
 	return k

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Defaults of [RedlockConfig].
@@ -124,7 +125,7 @@ func checkServers(servers []RedlockBackend) error {
 	}
 	seen := make(map[any]int, len(servers))
 	for i, s := range servers {
-		if isNil(s) {
+		if lease.IsNil(s) {
 			return invalid("server", strconv.Itoa(i), "is nil")
 		}
 		if !reflect.ValueOf(s).Comparable() {

@@ -156,17 +156,5 @@ func returned(h *lease.Hold) {
 	}
 }
 
-// isNil reports whether v is nil, or an interface around nil.
-func isNil(v any) bool {
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return r.IsNil()
-	default:
-		return false
-	}
-}
-
 // errNilBackend is what a lock without a backend answers.
 var errNilBackend = invalid("backend", "nil", "must not be nil")

@@ -36,13 +36,21 @@ func (c *core) look(ctx context.Context, op string, items []backend.LockItem) ([
 	if c.err != nil {
 		return nil, fail(op, items, c.err)
 	}
+	states, err := c.holders(ctx, items)
+	if err != nil {
+		return nil, fail(op, items, err)
+	}
+	return states, nil
+}
+
+func (c *core) holders(ctx context.Context, items []backend.LockItem) ([]State, error) {
 	req := backend.HoldersRequest{Namespace: c.ns, Names: make([]string, len(items))}
 	for i := range items {
 		req.Names[i] = items[i].Name
 	}
 	reply, err := c.be.Holders(ctx, req)
 	if err != nil {
-		return nil, fail(op, items, err)
+		return nil, err
 	}
 	states := make([]State, len(items))
 	for i := range states {

@@ -34,7 +34,7 @@ type Allocator[T Allocatable] struct {
 // New makes an allocator for the pool of cfg.Namespace. It sends nothing itself, but the hooks of the policy may; they
 // are given 30 seconds. It does not own the backend.
 func New[T Allocatable](be Backend, cfg Config[T]) (*Allocator[T], error) {
-	if isNil(be) {
+	if lease.IsNil(be) {
 		return nil, invalid("backend", "nil", "must not be nil")
 	}
 	if err := cfg.complete(); err != nil {
@@ -177,7 +177,7 @@ func (a *Allocator[T]) prepare(req *policy.Request[T], opts []Option) error {
 		return err
 	}
 	if req.HasObject {
-		if a.traits&nilable != 0 && isNil(req.Object) {
+		if a.traits&nilable != 0 && lease.IsNil(req.Object) {
 			return ErrNilObject
 		}
 		if !named && a.traitsOf(req.Object)&names != 0 {

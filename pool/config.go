@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
-	"reflect"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 	"github.com/redisallocator/redisallocator/policy"
 )
 
@@ -76,7 +76,7 @@ func (c *Config[T]) complete() error {
 	} else {
 		errs = append(errs, checkTTL("claim ttl", c.ClaimTTL))
 	}
-	if isNil(c.Policy) && c.Policy != nil {
+	if lease.IsNil(c.Policy) && c.Policy != nil {
 		errs = append(errs, invalid("policy", "nil", "must not be a nil pointer"))
 	}
 	return errors.Join(errs...)
@@ -91,16 +91,4 @@ func checkTTL(field string, d time.Duration) error {
 
 func invalid(field, value, reason string) error {
 	return &backend.InvalidError{Field: field, Value: value, Reason: reason}
-}
-
-// isNil reports whether v is nil, or an interface around nil.
-func isNil(v any) bool {
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Invalid:
-		return true
-	case reflect.Pointer, reflect.Interface, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return r.IsNil()
-	default:
-		return false
-	}
 }

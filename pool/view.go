@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 	"github.com/redisallocator/redisallocator/policy"
 )
 
@@ -65,7 +66,7 @@ func (v *view[T]) Allocate(ctx context.Context, req policy.Request[T]) ([]policy
 	if v.a.closed.Load() {
 		return nil, backend.ErrClosed
 	}
-	if req.HasObject && v.a.traits&nilable != 0 && isNil(req.Object) {
+	if req.HasObject && v.a.traits&nilable != 0 && lease.IsNil(req.Object) {
 		return nil, ErrNilObject
 	}
 	leases, err := v.a.allocate(ctx, &req)

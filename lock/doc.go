@@ -53,7 +53,7 @@
 // # Waiting
 //
 // Whoever waits does so in a line: by priority, then first come first served, across all processes. An Unlock hands
-// the lock to the first waiter in the same step; nobody polls, and nobody tries twice. While somebody waits, TryLock gets
+// the lock to the first waiter in the same step; nobody else is woken, and nobody tries twice. While somebody waits, TryLock gets
 // nothing. A wait ends with its context, or after [Config.MaxWait], and leaves nothing held.
 //
 // # Reentrance

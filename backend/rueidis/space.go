@@ -1,6 +1,9 @@
 package rueidis
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/redisallocator/redisallocator/backend"
 )
 
@@ -16,6 +19,8 @@ type space struct {
 	lockComb combiner // of what is wanted of names
 
 	sub subscription // see push.go
+
+	tasks taskSpace // see taskspace.go
 
 	line, lockLine line // of those who wait for members, and for names; see lines.go
 }
@@ -43,6 +48,13 @@ func (b *Backend) space(ns backend.Namespace) (*space, error) {
 	return sp, nil
 }
 
+// allSpaces gives those that there are.
+func (b *Backend) allSpaces() []*space {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.Collect(maps.Values(b.spaces))
+}
+
 func newSpace(b *Backend, ns backend.Namespace) *space {
 	sp := &space{b: b, ns: ns}
 	sp.keys = []string{
@@ -53,6 +65,7 @@ func newSpace(b *Backend, ns backend.Namespace) *space {
 	sp.comb.sp, sp.comb.send = sp, sp.exchange
 	sp.lockKeys = newLockKeys(ns)
 	sp.lockComb.sp, sp.lockComb.send = sp, sp.lockExchange
+	sp.tasks.sp = sp
 	sp.line.sp, sp.line.kind, sp.line.single = sp, poolLine{sp}, true
 	sp.lockLine.sp, sp.lockLine.kind = sp, namesLine{sp, sp.lockKeys}
 	return sp

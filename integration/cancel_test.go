@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,9 +19,13 @@ import (
 	"github.com/redisallocator/redisallocator/pool"
 )
 
-// atOnce is far less than the minute after which leases run out in these tests, and generous to a busy machine. The
-// library asks for what was lost as soon as it can, and once more a second later.
-const atOnce = 6 * time.Second
+const (
+	// atOnce is far less than leaseTTL, and generous to a busy machine. The library asks for what was lost as soon as it
+	// can, and once more a second later.
+	atOnce = 20 * time.Second
+	// leaseTTL is that of what these tests lose.
+	leaseTTL = 2 * time.Minute
+)
 
 // stage is a pool as seen by one who is behind a proxy, and by others.
 type stage struct {
@@ -41,8 +44,8 @@ func newStage(t *testing.T, n int) *stage {
 	url := redistest.URL(t)
 	s := &stage{t: t, ns: newNamespace(t), proxy: redistest.NewProxy(t, address(url)), outside: open(t, url)}
 	s.be = open(t, s.proxy.URL())
-	cfg := pool.Config[pool.None]{Namespace: s.ns, TTL: time.Minute}
-	s.keys, s.others = newPool(t, s.be, cfg), newPool(t, s.outside, cfg)
+	cfg := pool.Config[pool.None]{Namespace: s.ns, TTL: leaseTTL}
+	s.keys, s.others = newPool(t, joining{s.be}, cfg), newPool(t, s.outside, cfg)
 	ctx := context.Background()
 	require.NoError(t, s.keys.Extend(ctx, members(n)))
 	for range 2 {
@@ -90,6 +93,17 @@ func (s *stage) waiting(n int) {
 	})
 }
 
+// waitFor waits for a member, and returns when that is known at both ends.
+func (s *stage) waitFor(ctx context.Context, options ...pool.Option) <-chan outcome[[]*Lease] {
+	s.t.Helper()
+	var joined atomic.Bool
+	ctx = context.WithValue(ctx, joinedKey{}, &joined)
+	done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx, options...)) })
+	eventually(s.t, patience, "it knows that it waits", joined.Load)
+	s.waiting(1)
+	return done
+}
+
 // scripts matches a call of a script that has all these words among its arguments.
 func scripts(words ...string) redistest.Match {
 	return func(request []string) bool {
@@ -123,12 +137,6 @@ func expectFired(t *testing.T, fired <-chan struct{}) {
 	}
 }
 
-// outcome is what an allocation has led to.
-type outcome struct {
-	leases []*Lease
-	err    error
-}
-
 // allocations are the ways to allocate.
 var allocations = []struct {
 	name string
@@ -153,27 +161,6 @@ func one(l *Lease, err error) ([]*Lease, error) {
 		return nil, err
 	}
 	return []*Lease{l}, nil
-}
-
-// begin does an allocation on a goroutine.
-func begin(do func() ([]*Lease, error)) <-chan outcome {
-	done := make(chan outcome, 1)
-	go func() {
-		leases, err := do()
-		done <- outcome{leases, err}
-	}()
-	return done
-}
-
-func (s *stage) outcome(done <-chan outcome) outcome {
-	s.t.Helper()
-	select {
-	case o := <-done:
-		return o
-	case <-time.After(patience):
-		require.FailNow(s.t, "the allocation does not come back")
-		return outcome{}
-	}
 }
 
 // TestLostAllocation loses the call that takes members.
@@ -226,21 +213,20 @@ func TestLostConfirmation(t *testing.T) {
 				held := s.holdAll(1)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx, pool.Token("lost"))) })
-				s.waiting(1)
+				done := s.waitFor(ctx, pool.Token("lost"))
 				fired := c.cut(s.proxy, scripts("lost", held[0].Key()))
 				s.release(held)
 				expectFired(t, fired)
 				if cancelled {
 					cancel()
 				}
-				got := s.outcome(done)
+				got := await(t, done)
 				if got.err != nil && cancelled {
 					require.ErrorIs(t, got.err, context.Canceled)
 				} else { // it may have been confirmed again before that
 					require.NoError(t, got.err)
-					assert.NotZero(t, got.leases[0].Fence())
-					_ = got.leases[0].Release(ctx)
+					assert.NotZero(t, got.got[0].Fence())
+					_ = got.got[0].Release(ctx)
 				}
 				s.idle()
 			})
@@ -276,8 +262,7 @@ func TestLostGoodbye(t *testing.T) {
 			held := s.holdAll(1)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx, pool.Token("lost"))) })
-			s.waiting(1)
+			done := s.waitFor(ctx, pool.Token("lost"))
 			fired := make(chan struct{})
 			match := scripts("lost")
 			// The process also says that it still waits, with the token: that is not what is to be lost.
@@ -287,7 +272,7 @@ func TestLostGoodbye(t *testing.T) {
 				<-cut
 				close(fired)
 			}()
-			got := s.outcome(done)
+			got := await(t, done)
 			require.ErrorIs(t, got.err, context.Canceled)
 			expectFired(t, fired)
 			s.waiting(0)
@@ -326,7 +311,7 @@ func TestCancelledInTheDark(t *testing.T) {
 					pause(ctx, 30*time.Millisecond)
 				}
 				cancel()
-				require.ErrorIs(t, s.outcome(done).err, context.Canceled)
+				require.ErrorIs(t, await(t, done).err, context.Canceled)
 				s.proxy.Resume()
 				s.idle()
 			})
@@ -348,8 +333,7 @@ func TestCancelledWhileTheHandoverIsOnItsWay(t *testing.T) {
 			held := s.holdAll(1)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
-			done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx)) })
-			s.waiting(1)
+			done := s.waitFor(ctx)
 			if lost {
 				s.proxy.Drop(redistest.Both)
 			} else {
@@ -358,7 +342,7 @@ func TestCancelledWhileTheHandoverIsOnItsWay(t *testing.T) {
 			s.release(held)
 			assert.NotEmpty(t, leftovers(look(t, s.outside, s.ns)), "it was handed over")
 			cancel()
-			got := s.outcome(done)
+			got := await(t, done)
 			require.ErrorIs(t, got.err, context.Canceled)
 			s.proxy.Resume()
 			s.idle()
@@ -372,17 +356,16 @@ func TestHandoverThatIsLostReachesItsWaiter(t *testing.T) {
 	s := newStage(t, 1)
 	held := s.holdAll(1)
 	ctx := context.Background()
-	done := begin(func() ([]*Lease, error) { return one(s.keys.AcquireKey(ctx)) })
-	s.waiting(1)
+	done := s.waitFor(ctx)
 	s.proxy.Drop(redistest.Replies)
 	s.release(held)
 	s.proxy.Resume()
 	began := time.Now()
-	got := s.outcome(done)
+	got := await(t, done)
 	require.NoError(t, got.err)
 	t.Logf("got it %v after the connection was back", time.Since(began).Round(100*time.Microsecond))
 	assert.Less(t, time.Since(began), atOnce)
-	s.release(got.leases)
+	s.release(got.got)
 	s.idle()
 }
 
@@ -391,67 +374,19 @@ func TestHandoverThatIsLostReachesItsWaiter(t *testing.T) {
 func TestCancelledAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, 6)
-	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
-	defer stop()
-	var granted, cancelled, unavailable, refused, wrong atomic.Int64
-	use := func(keys *Keys) {
-		for ctx.Err() == nil {
-			patient, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(8000))*time.Microsecond)
-			leases, err := allocations[rand.IntN(len(allocations))].do(patient, keys, pool.Priority(rand.IntN(2)))
-			cancel()
-			switch {
-			case err == nil:
-				granted.Add(1)
-				pause(ctx, time.Duration(rand.IntN(2000))*time.Microsecond)
-			case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-				cancelled.Add(1)
-			case errors.Is(err, backend.ErrUnavailable):
-				unavailable.Add(1)
-				pause(ctx, time.Millisecond)
-			case isRefusal(err):
-				refused.Add(1)
-				pause(ctx, time.Millisecond)
-			default:
-				wrong.Add(1)
-				assert.NoError(t, err)
-			}
-			for _, l := range leases {
-				if err := l.Release(context.Background()); err != nil && !errors.Is(err, backend.ErrUnavailable) {
-					wrong.Add(1)
-					assert.NoError(t, err)
+	of := func(keys *Keys) user {
+		return func(ctx context.Context) (func() error, error) {
+			leases, err := allocations[rand.IntN(len(allocations))].do(ctx, keys, pool.Priority(rand.IntN(2)))
+			return func() error {
+				for _, l := range leases {
+					if err := l.Release(context.Background()); err != nil && !errors.Is(err, backend.ErrUnavailable) {
+						return err
+					}
 				}
-			}
+				return nil
+			}, err
 		}
 	}
-	var users sync.WaitGroup
-	for range 16 {
-		users.Go(func() { use(s.keys) })
-	}
-	for range 4 {
-		users.Go(func() { use(s.others) })
-	}
-	faults := 0
-	for ctx.Err() == nil && wrong.Load() == 0 {
-		pause(ctx, time.Duration(rand.IntN(40))*time.Millisecond)
-		switch rand.IntN(5) {
-		case 0:
-			s.proxy.Cut()
-		case 1:
-			s.proxy.Hold(redistest.Requests)
-		case 2:
-			s.proxy.Hold(redistest.Replies)
-		case 3:
-			s.proxy.Drop(redistest.Replies)
-		case 4:
-			s.proxy.CutReply(redistest.Nth(1, "EVALSHA"))
-		}
-		faults++
-		pause(ctx, time.Duration(rand.IntN(10))*time.Millisecond)
-		s.proxy.Resume()
-	}
-	s.proxy.Resume()
-	users.Wait()
-	took := s.idle()
-	t.Logf("%d faults: %d granted, %d cancelled, %d unavailable, %d refused; idle after %v",
-		faults, granted.Load(), cancelled.Load(), unavailable.Load(), refused.Load(), took)
+	badWeather(t, s.proxy, 8*time.Millisecond, append(times(16, of(s.keys)), times(4, of(s.others))...)...)
+	s.idle()
 }

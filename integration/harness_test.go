@@ -129,6 +129,34 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// outcome is what something on another goroutine has led to.
+type outcome[T any] struct {
+	got T
+	err error
+}
+
+// begin does something on a goroutine.
+func begin[T any](do func() (T, error)) <-chan outcome[T] {
+	done := make(chan outcome[T], 1)
+	go func() {
+		got, err := do()
+		done <- outcome[T]{got, err}
+	}()
+	return done
+}
+
+// await waits for what was begun.
+func await[T any](tb testing.TB, done <-chan outcome[T]) outcome[T] {
+	tb.Helper()
+	select {
+	case o := <-done:
+		return o
+	case <-time.After(patience):
+		require.FailNow(tb, "what was begun does not come back")
+		return outcome[T]{}
+	}
+}
+
 // eventually waits until cond holds and tells how long that took.
 func eventually(tb testing.TB, within time.Duration, what string, cond func() bool) time.Duration {
 	tb.Helper()

@@ -144,8 +144,8 @@ func TestFirstInLineGetsWhatAKilledProcessHeld(t *testing.T) {
 				next := <-got
 				now := time.Now()
 				require.NoError(t, next.err)
-				assert.Greater(t, next.leases[0].Fence(), held.Fence)
-				require.NoError(t, next.leases[0].Release(ctx))
+				assert.Greater(t, next.got[0].Fence(), held.Fence)
+				require.NoError(t, next.got[0].Release(ctx))
 				mu.Lock()
 				defer mu.Unlock()
 				told, beyond = append(told, now.Sub(end)), append(beyond, excess(now.Sub(end), late))

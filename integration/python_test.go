@@ -388,8 +388,8 @@ func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
 				next := <-got
 				took = append(took, time.Since(began))
 				require.NoError(t, next.err)
-				assert.Equal(t, member, next.leases[0].Key())
-				require.NoError(t, next.leases[0].Release(ctx))
+				assert.Equal(t, member, next.got[0].Key())
+				require.NoError(t, next.got[0].Release(ctx))
 			}
 			for _, l := range held {
 				require.NoError(t, l.Release(ctx))

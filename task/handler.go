@@ -1,0 +1,21 @@
+package task
+
+import "context"
+
+// Handler does a task. Its context ends when the task's or the attempt's time is over, when the task was cancelled, when its lease
+// was lost, and when the server does not wait any longer for it; [context.Cause] tells which: [ErrExpired], [ErrTimeout], [ErrCancelled],
+// [ErrLost], [ErrDrained]. A handler that goes on then is reported, occupies its place, and what it returns is not looked at.
+//
+// The error, if there is one, decides what becomes of the task; see [Error], [Final], [RetryAfter].
+type Handler[P, R any] func(ctx context.Context, t *Task[P]) (R, error)
+
+// Middleware puts something around a handler: a log, a limit, a lease.
+type Middleware[P, R any] func(Handler[P, R]) Handler[P, R]
+
+// Chain puts middleware around a handler, the first outermost.
+func Chain[P, R any](h Handler[P, R], around ...Middleware[P, R]) Handler[P, R] {
+	for i := len(around) - 1; i >= 0; i-- {
+		h = around[i](h)
+	}
+	return h
+}

@@ -1,0 +1,170 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redisallocator/redisallocator/backend"
+)
+
+// cancelTimeout bounds what a Query that was given up still says to the store.
+const cancelTimeout = time.Second
+
+// query has a task done where its policy says.
+func (q *Queue[P, R]) query(ctx context.Context, params P, s *submission) (res R, err error) {
+	switch s.policy {
+	case Local:
+		return q.runLocal(ctx, params, s)
+	case LocalFirst:
+		res, err := q.runLocal(ctx, params, s)
+		if err == nil || final(err) || ctx.Err() != nil {
+			return res, err
+		}
+		res, remote := q.runRemote(ctx, params, s)
+		if remote != nil {
+			return res, fmt.Errorf("%w (after it failed in this process: %w)", remote, err)
+		}
+		return res, nil
+	case RemoteFirst:
+		s.req.IfListened = true
+		res, err := q.runRemote(ctx, params, s)
+		if err == nil || !another(err) || ctx.Err() != nil {
+			return res, err
+		}
+		res, local := q.runLocal(ctx, params, s)
+		if local != nil {
+			return res, fmt.Errorf("%w (after it failed elsewhere: %w)", local, err)
+		}
+		return res, nil
+	case Auto:
+		s.req.IfListened = true
+		res, err := q.runRemote(ctx, params, s)
+		if !errors.Is(err, ErrNoListener) || errors.Is(err, ErrExpired) || ctx.Err() != nil {
+			return res, err
+		}
+		res, local := q.runLocal(ctx, params, s)
+		if errors.Is(local, ErrNoLocal) {
+			return res, fmt.Errorf("%w, %w", err, local)
+		}
+		return res, local
+	default:
+		return q.runRemote(ctx, params, s)
+	}
+}
+
+// another reports whether it makes sense to try in this process what has failed elsewhere.
+func another(err error) bool {
+	for _, no := range []error{ErrCancelled, ErrConflict, ErrTooLarge, backend.ErrInvalid, backend.ErrClosed} {
+		if errors.Is(err, no) {
+			return false
+		}
+	}
+	return !final(err)
+}
+
+// runRemote submits the task and waits for its end.
+func (q *Queue[P, R]) runRemote(ctx context.Context, params P, s *submission) (none R, err error) {
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	if err := q.encodeInto(s, params); err != nil {
+		return none, err
+	}
+	if until, ok := ctx.Deadline(); ok && !s.named {
+		s.req.Timeout = min(s.req.Timeout, max(time.Until(until), time.Millisecond))
+		s.req.Delay = min(s.req.Delay, s.req.Timeout-time.Millisecond)
+	}
+	s.req.Watch = true
+	reply, err := q.submit(ctx, s)
+	if err != nil {
+		if !s.named && ctx.Err() != nil {
+			q.abandon(ctx, s.req.ID)
+		}
+		return none, err
+	}
+	if !reply.Created && !reply.Joined {
+		return none, ErrNoListener
+	}
+	info, err := await(ctx, reply.Task, reply.Watching)
+	if err != nil {
+		if !s.named {
+			err = q.givenUp(ctx, s.req.ID, err)
+		}
+		return none, err
+	}
+	switch {
+	case s.once:
+		return q.readOnce(ctx, info)
+	case !s.named && info.State != backend.TaskDead:
+		q.done.add(s.req.ID)
+	}
+	return outcome[R](&q.core, &info)
+}
+
+func (q *Queue[P, R]) readOnce(ctx context.Context, info backend.TaskInfo) (R, error) {
+	res, err := outcome[R](&q.core, &info)
+	if _, failed := q.edit(ctx, backend.TasksRemove, info.ID); failed != nil && err == nil {
+		q.cfg.Logger.Warn("result was not removed", "queue", q.name, "id", info.ID, "error", failed)
+	}
+	return res, err
+}
+
+// await waits for the end of a task.
+func await(ctx context.Context, info backend.TaskInfo, w *backend.Watching) (backend.TaskInfo, error) {
+	if w == nil {
+		return info, nil
+	}
+	defer w.Stop()
+	for {
+		select {
+		case c := <-w.Changes:
+			if c.Err != nil {
+				return c.Task, c.Err
+			}
+			if c.Task.State.Final() || c.Task.State == backend.TaskUnknown {
+				return c.Task, nil
+			}
+		case <-ctx.Done():
+			return info, context.Cause(ctx)
+		}
+	}
+}
+
+// givenUp cancels a task for which nobody waits any more, and completes the error of its Query: why says that ctx has ended.
+func (q *core) givenUp(ctx context.Context, id string, why error) error {
+	if ctx.Err() == nil {
+		return why
+	}
+	if !errors.Is(why, ctx.Err()) {
+		why = fmt.Errorf("%w: %w", ctx.Err(), why)
+	}
+	if taken := q.abandon(ctx, id); !taken {
+		return fmt.Errorf("%w: %w", why, ErrNoListener)
+	}
+	return why
+}
+
+// abandon cancels a task. It reports false if nobody had taken it and nobody listens.
+func (q *core) abandon(ctx context.Context, id string) (taken bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	defer cancel()
+	if _, err := q.edit(ctx, backend.TasksCancel, id); err != nil {
+		q.cfg.Logger.Warn("task was not cancelled, it goes on", "queue", q.name, "id", id, "error", err)
+		return true
+	}
+	look, err := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
+	if err != nil || len(look.Tasks) != 1 || look.Tasks[0].Attempts > 0 {
+		return true
+	}
+	q.done.add(id)
+	stats, err := q.be.Stats(ctx, backend.StatsRequest{Namespace: q.ns, Queue: q.name})
+	return err != nil || stats.Listeners > 0
+}
+
+// edit acts on one task.
+func (q *core) edit(ctx context.Context, action backend.TaskAction, id string) (bool, error) {
+	reply, err := q.be.EditTasks(ctx, backend.TaskEdit{Namespace: q.ns, Action: action, IDs: []string{id}})
+	return err == nil && len(reply.Edited) == 1 && reply.Edited[0], err
+}

@@ -1,0 +1,58 @@
+package task
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redisallocator/redisallocator/backend"
+)
+
+// Task is what a handler is given: one attempt at one task. Its methods may be called concurrently.
+type Task[P any] struct {
+	run    *run
+	params P
+}
+
+// run is an attempt without its types.
+type run struct {
+	info   backend.TaskInfo
+	fence  int64
+	logger *slog.Logger
+	report func(Progress) error // nil: nobody can see it
+}
+
+// ID names the task.
+func (t *Task[P]) ID() string { return t.run.info.ID }
+
+// Queue is the name of its queue.
+func (t *Task[P]) Queue() string { return t.run.info.Queue }
+
+// Params are what it was submitted with.
+func (t *Task[P]) Params() P { return t.params }
+
+// Attempt is the number of this attempt, from 1. Attempts that ended with the death of their worker count.
+func (t *Task[P]) Attempt() int { return t.run.info.Attempts }
+
+// Fence is a number that is larger than that of every earlier attempt, at this task and at others of the namespace. Who passes it
+// on to what the handler writes to can refuse what an attempt that was thought dead still writes. It is 0 if the task is done without the
+// store; see [Local].
+func (t *Task[P]) Fence() int64 { return t.run.fence }
+
+// Deadline is when the task expires.
+func (t *Task[P]) Deadline() time.Time { return t.run.info.Deadline }
+
+// SubmittedAt is when the task was submitted, by the store's clock.
+func (t *Task[P]) SubmittedAt() time.Time { return t.run.info.Submitted }
+
+// Progress tells those who watch the task how far it has come; a total of 0 says that nobody knows. It does not block and costs no
+// round trip of its own: it is sent in the background, the latest one several times a second at most, and the last one
+// before the task ends. It fails with an error that matches [ErrTooLarge] if the message is too long.
+func (t *Task[P]) Progress(current, total int64, message string) error {
+	if t.run.report == nil {
+		return nil
+	}
+	return t.run.report(Progress{Current: current, Total: total, Message: message})
+}
+
+// Logger adds the queue, the id and the attempt to what it is given. It is the one of [Config], or of [Logging].
+func (t *Task[P]) Logger() *slog.Logger { return t.run.logger }

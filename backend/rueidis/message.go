@@ -14,6 +14,7 @@ import (
 //	"L" token (name fence)...     that request was granted these names
 //	"H" token deadline            that request is now first in its lines, as with "F"
 //	"E" token name asked limit    that request wants more units of a name than there may be by now
+//	"T" ...                       what there is to tell of tasks; see taskmessage.go
 
 // message acts on what another process, or our own, has told us.
 func (sp *space) message(text string) {
@@ -21,6 +22,12 @@ func (sp *space) message(text string) {
 	words, ok := netstrings(room[:0], text)
 	if !ok || len(words) < 2 {
 		sp.b.log.Warn("message of an unexpected form", "namespace", sp.ns.String(), "length", len(text))
+		return
+	}
+	if words[0] == "T" {
+		if !sp.tasks.events(words[1:]) {
+			sp.b.log.Warn("message of an unexpected form", "namespace", sp.ns.String(), "length", len(text))
+		}
 		return
 	}
 	token, rest := words[1], words[2:]

@@ -263,7 +263,9 @@ func (m *mailbox) space(channel string) *space {
 
 // confirmed is told that the server has the subscription. It runs on the goroutine that reads the connection.
 func (sp *space) confirmed() {
-	if again := sp.sub.set(true, nil); !again {
+	again := sp.sub.set(true, nil)
+	sp.tasks.check()
+	if !again {
 		return
 	}
 	for _, l := range sp.lines() {
@@ -274,6 +276,7 @@ func (sp *space) confirmed() {
 // unsubscribed is told that there is no subscription, and why.
 func (sp *space) unsubscribed(err error) {
 	sp.sub.set(false, err)
+	sp.tasks.unheard()
 	for _, l := range sp.lines() {
 		l.rouse()
 	}

@@ -70,7 +70,7 @@ func useEverything(t *testing.T, url string, ns backend.Namespace, shared bool) 
 	var sick atomic.Pointer[string]
 	updater := policy.NewUpdater(policy.SourceFunc(func(context.Context) ([]string, error) { return members(8), nil }))
 	devices, err := pool.New(be, pool.Config[*device]{
-		Namespace: ns, Shared: shared, TTL: 300 * time.Millisecond,
+		Namespace: ns, Shared: shared, TTL: renewedTTL,
 		Policy: policy.CheckBeforeUse[*device](policy.HealthConfig{})(policy.Default(policy.Defaults[*device]{
 			Updater: updater, Interval: time.Second, MemberTTL: time.Hour,
 		})),
@@ -99,9 +99,10 @@ func useEverything(t *testing.T, url string, ns backend.Namespace, shared bool) 
 	// Leases, with a policy.
 	l, err := devices.Malloc(ctx, &device{sick: &sick}, pool.Name("job"))
 	ok(err)
-	ok(l.Update(ctx, 400*time.Millisecond))
-	pause(ctx, 500*time.Millisecond) // is renewed
-	ok(l.Context().Err())
+	ok(l.Update(ctx, renewedTTL/2))
+	if !shared {
+		renewed(t, l)
+	}
 	ok(l.Refresh(ctx))
 	ok(l.RefreshUntilHealthy(ctx, 2, time.Minute))
 	ok(l.SetUnhealthy(ctx, time.Minute))

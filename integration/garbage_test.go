@@ -100,10 +100,10 @@ func TestGarbageIsMended(t *testing.T) {
 	var processes []*process
 	for range 3 {
 		processes = append(processes, start(t, "mixed", mixedArgs{
-			URL: url, Namespace: ns, TTL: 2 * time.Second, Garbage: true,
+			URL: url, Namespace: ns, TTL: 20 * time.Second, Garbage: true,
 		}))
 	}
-	over, stop := context.WithTimeout(ctx, 4*time.Second)
+	over, stop := context.WithTimeout(ctx, scaled(t, 3*time.Second))
 	defer stop()
 	pieces := make(map[string]int)
 	var last []string

@@ -22,6 +22,9 @@ import (
 // patience is how long a test waits for what has to happen some time, on however slow a machine.
 const patience = time.Minute
 
+// renewedTTL leaves a busy machine some seconds for a renewal, which is due after a third of it.
+const renewedTTL = 9 * time.Second
+
 // Keys is a pool without objects.
 type Keys = pool.Allocator[pool.None]
 
@@ -34,10 +37,11 @@ func newNamespace(tb testing.TB) backend.Namespace {
 }
 
 // open connects to a server until the test ends. A test that fails shows what the backend has logged.
-func open(tb testing.TB, url string) *rueidis.Backend {
+func open(tb testing.TB, url string, options ...rueidis.Option) *rueidis.Backend {
 	tb.Helper()
 	log := new(journal)
-	be, err := rueidis.Open(context.Background(), url, rueidis.Logger(slog.New(slog.NewTextHandler(log, nil))))
+	options = append(options, rueidis.Logger(slog.New(slog.NewTextHandler(log, nil))))
+	be, err := rueidis.Open(context.Background(), url, options...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		_ = be.Close()
@@ -173,6 +177,16 @@ func eventually(tb testing.TB, within time.Duration, what string, cond func() bo
 		}
 	}
 	return time.Since(begin)
+}
+
+// renewed waits until a lease is renewed in the background.
+func renewed(tb testing.TB, h holder) {
+	tb.Helper()
+	before := h.Deadline()
+	eventually(tb, patience, "it is renewed", func() bool {
+		require.NoError(tb, h.Context().Err())
+		return h.Deadline().After(before)
+	})
 }
 
 // look inspects the whole pool, which changes nothing.

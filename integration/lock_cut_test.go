@@ -20,9 +20,6 @@ import (
 // lostTTL is far longer than any of these tests, and like no other number that is sent.
 const lostTTL = 121234 * time.Millisecond
 
-// renewedTTL leaves a busy machine some seconds for a renewal, which is due after a third of it.
-const renewedTTL = 9 * time.Second
-
 // lockStage is a namespace as seen by one who is behind a proxy, and by others.
 type lockStage struct {
 	t       *testing.T

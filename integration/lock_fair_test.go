@@ -26,8 +26,10 @@ const (
 	lockProcesses = 4
 	lockVictims   = 4 // waiters of the process to which something happens
 
+	// deadClaim is for how long what is handed to the dead is kept. The living take it up in time on a busy machine, too.
+	deadClaim = 3 * time.Second
 	// busy is how long a machine that has much to do may take for what is done at once.
-	busy = time.Second
+	busy = 15 * time.Second
 )
 
 type lockQueueArgs struct {
@@ -171,6 +173,7 @@ func (l *lockLine) expectOrder(turns map[string]lockTurn) (granted int, delays [
 	l.t.Helper()
 	last, skipped := l.held.Fence(), 0
 	first := true
+	var gaps []time.Duration
 	for _, id := range l.line {
 		had := turns[id]
 		if had.Fence == 0 {
@@ -181,14 +184,17 @@ func (l *lockLine) expectOrder(turns map[string]lockTurn) (granted int, delays [
 		assert.Greater(l.t, had.Fence, last, "%s got it before somebody who came first", id)
 		if !first {
 			gap := grantedAt(had.Fence).Sub(grantedAt(last))
-			assert.LessOrEqual(l.t, gap, time.Duration(skipped)*(l.claim+busy/2)+busy, "%s, behind %d who did not take it", id, skipped)
-			if skipped > 0 {
+			assert.LessOrEqual(l.t, gap, time.Duration(skipped)*l.claim+busy, "%s, behind %d who did not take it", id, skipped)
+			if skipped == 0 {
+				gaps = append(gaps, gap)
+			} else {
 				delays = append(delays, gap/time.Duration(skipped))
 			}
 		}
 		last, skipped, first = had.Fence, 0, false
 		granted++
 	}
+	assert.LessOrEqual(l.t, quantile(gaps, 0.5), time.Second, "from one to the next")
 	return granted, delays
 }
 
@@ -202,11 +208,13 @@ func (l *lockLine) expectFree(but ...string) {
 	expectFree(l.t, raw(l.t, redistest.URL(l.t)), l.ns, patience, but...)
 }
 
+// expectOneTry finds that nobody tries again and again. Now and then somebody does on a busy machine, who could not take
+// up in time what was handed over.
 func expectOneTry(t *testing.T, tries int64, waits int) float64 {
 	t.Helper()
 	each := float64(tries) / float64(waits)
 	assert.GreaterOrEqual(t, each, 1.0)
-	assert.LessOrEqual(t, each, 1.05)
+	assert.LessOrEqual(t, each, 1.25)
 	return each
 }
 
@@ -231,7 +239,7 @@ func TestLockTurnsAcrossProcesses(t *testing.T) {
 // TestLockTurnsWhenAProcessDiesInLine kills a process whose waiters stand among the others.
 func TestLockTurnsWhenAProcessDiesInLine(t *testing.T) {
 	t.Parallel()
-	l := newLockLine(t, lockProcesses+1, time.Second, 0)
+	l := newLockLine(t, lockProcesses+1, deadClaim, 0)
 	l.join(lockWaiters, lockVictims, 1)
 	dead := l.processes[lockProcesses]
 	dead.kill()
@@ -259,7 +267,7 @@ func TestLockTurnsWhenAProcessDiesInLine(t *testing.T) {
 // and get their turn when they go on.
 func TestLockTurnsWhenAProcessIsStoppedInLine(t *testing.T) {
 	t.Parallel()
-	l := newLockLine(t, lockProcesses+1, time.Second, 0)
+	l := newLockLine(t, lockProcesses+1, deadClaim, 0)
 	l.join(lockWaiters, lockVictims, 1)
 	stopped := l.processes[lockProcesses]
 	require.NoError(t, stopped.cmd.Process.Signal(syscall.SIGSTOP))
@@ -283,7 +291,7 @@ func TestLockTurnsWhenAProcessIsStoppedInLine(t *testing.T) {
 // TestLockTurnsWhenWaitersAreCancelled cancels waits in line, and when it may be their turn.
 func TestLockTurnsWhenWaitersAreCancelled(t *testing.T) {
 	t.Parallel()
-	l := newLockLine(t, lockProcesses, time.Second, 5*time.Millisecond)
+	l := newLockLine(t, lockProcesses, backend.DefaultClaimTTL, 5*time.Millisecond)
 	l.join(lockWaiters, 0, 1)
 	cancelled := rand.Perm(lockWaiters)[:lockWaiters/4]
 	cancel := func(at int) { l.of[l.line[at]].say("cancel " + l.line[at]) }

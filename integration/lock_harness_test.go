@@ -16,17 +16,13 @@ import (
 	"github.com/redisallocator/redisallocator/lock"
 )
 
-// scaled is how long a test goes on that could do so for ever: INTEGRATION_SECONDS, or d, or less under the race
-// detector.
+// scaled is how long a test goes on that could do so for ever: INTEGRATION_SECONDS, or d.
 func scaled(t *testing.T, d time.Duration) time.Duration {
 	t.Helper()
 	if text := os.Getenv("INTEGRATION_SECONDS"); text != "" {
 		seconds, err := strconv.Atoi(text)
 		require.NoError(t, err)
 		return time.Duration(seconds) * time.Second
-	}
-	if raceDetector {
-		return d / 2
 	}
 	return d
 }

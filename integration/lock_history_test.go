@@ -26,7 +26,7 @@ import (
 const historyProcesses = 8
 
 // historyDuration is for how long histories of all kinds are made, together: INTEGRATION_SECONDS, or less.
-func historyDuration(t *testing.T) time.Duration { return scaled(t, 20*time.Second) }
+func historyDuration(t *testing.T) time.Duration { return scaled(t, 10*time.Second) }
 
 // seed gives the one of INTEGRATION_SEED, or another one each time.
 func seed(t *testing.T) uint64 {
@@ -189,7 +189,8 @@ func (th *theatre) play(d time.Duration, faults []fault) {
 	th.t.Helper()
 	n := 0
 	over := time.Now().Add(d)
-	for pause(th.t.Context(), historyTTL); time.Now().Before(over); n++ {
+	slow := over.Add(patience) // a machine on which there would be no history yet
+	for pause(th.t.Context(), historyTTL); time.Now().Before(over) || len(th.sections) < 100 && time.Now().Before(slow); n++ {
 		pause(th.t.Context(), faults[th.rand.IntN(len(faults))](th))
 		for _, a := range th.cast {
 			th.listen(a)

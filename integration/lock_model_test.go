@@ -112,7 +112,7 @@ var swapModel = porcupine.Model{
 
 // linearizable looks for an order in which the operations have happened one after the other.
 func linearizable(m porcupine.Model, history []porcupine.Operation) error {
-	const enough = 30 * time.Second
+	const enough = 2 * time.Minute
 	result := porcupine.CheckOperationsTimeout(m, history, enough)
 	if result == porcupine.Ok {
 		return nil

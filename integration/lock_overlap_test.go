@@ -92,7 +92,7 @@ func TestRestartWithoutDataEndsLocks(t *testing.T) {
 	var all []*lock.Held
 	newest := int64(0)
 	for i := range 500 {
-		held := holding(t, lock.NewMutex(be, ns, fmt.Sprintf("n%d", i), lock.Config{TTL: time.Minute}))
+		held := holding(t, lock.NewMutex(be, ns, fmt.Sprintf("n%d", i), lock.Config{TTL: 10 * time.Minute}))
 		all, newest = append(all, held), max(newest, held.Fence())
 	}
 	server.Restart()
@@ -100,7 +100,7 @@ func TestRestartWithoutDataEndsLocks(t *testing.T) {
 	for _, held := range all {
 		select {
 		case <-held.Context().Done():
-		case <-time.After(15 * time.Second):
+		case <-time.After(patience): // no renewal is due before
 			require.FailNow(t, "still in good faith")
 		}
 		require.ErrorIs(t, context.Cause(held.Context()), lock.ErrLost)

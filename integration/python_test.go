@@ -230,7 +230,7 @@ func (s *stranger) step(door *doorkeeper) (did mixedReport) {
 		did.Collected = n
 	}
 	crashes := rand.IntN(20) == 0
-	ttl := 10 * time.Second
+	ttl := time.Minute
 	if crashes {
 		ttl = 100 * time.Millisecond
 	}
@@ -303,10 +303,10 @@ func TestStrangersOnTheSamePool(t *testing.T) {
 	var processes []*process
 	for i := range 4 {
 		processes = append(processes, start(t, "mixed", mixedArgs{
-			URL: url, Namespace: ns, TTL: 10 * time.Second, Stranger: i%2 == 0,
+			URL: url, Namespace: ns, TTL: time.Minute, Stranger: i%2 == 0,
 		}))
 	}
-	over := time.NewTimer(5 * time.Second)
+	over := time.NewTimer(scaled(t, 4*time.Second))
 	defer over.Stop()
 	watch := time.NewTicker(50 * time.Millisecond)
 	defer watch.Stop()
@@ -337,20 +337,23 @@ func TestStrangersOnTheSamePool(t *testing.T) {
 			sum.Collected += did.Collected
 		}
 	}
-	for range 20 { // whatever crashed has run out soon
+	eventually(t, patience/2, "whatever crashed has run out", func() bool {
 		_, err := keys.GC(ctx, n)
 		require.NoError(t, err)
-		pause(ctx, 20*time.Millisecond)
-	}
-	assert.Empty(t, leftovers(look(t, be, ns)))
+		return len(leftovers(look(t, be, ns))) == 0
+	})
 	assert.Positive(t, sum.Ours)
 	assert.Positive(t, sum.Theirs)
 	t.Logf("%d leases of ours, %d of strangers, %d crashes, %d members found by strangers' collections, %d looks",
 		sum.Ours, sum.Theirs, sum.Crashes, sum.Collected, looks)
 }
 
+// glance is how often at least whoever is first in line looks for what was freed without a word.
+const glance = 250 * time.Millisecond
+
 // TestStrangerFreesAndTheFirstInLineIsServed has strangers give back members without a word while one of ours waits.
 func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
+	t.Parallel()
 	ways := []struct {
 		name string
 		free func(t *testing.T, s *stranger, member string)
@@ -363,6 +366,7 @@ func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
 	}
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
 			url, ns, ctx := redistest.URL(t), newNamespace(t), context.Background()
 			be := open(t, url)
 			keys := newPool(t, be, pool.Config[pool.None]{Namespace: ns, TTL: time.Minute})
@@ -370,7 +374,7 @@ func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
 			require.NoError(t, keys.Extend(ctx, members(3)))
 			held, err := keys.MallocN(ctx, 2)
 			require.NoError(t, err)
-			var took []time.Duration
+			var took, beyond []time.Duration
 			for range 7 {
 				member, err := s.malloc(time.Minute)
 				require.NoError(t, err)
@@ -385,8 +389,10 @@ func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
 				assert.Empty(t, got)
 				way.free(t, s, member)
 				began := time.Now()
+				late := lateness(s.cli, began.Add(glance))
 				next := <-got
 				took = append(took, time.Since(began))
+				beyond = append(beyond, excess(took[len(took)-1], late))
 				require.NoError(t, next.err)
 				assert.Equal(t, member, next.got[0].Key())
 				require.NoError(t, next.got[0].Release(ctx))
@@ -394,9 +400,7 @@ func TestStrangerFreesAndTheFirstInLineIsServed(t *testing.T) {
 			for _, l := range held {
 				require.NoError(t, l.Release(ctx))
 			}
-			// The machine may be busy for a moment, but not for half of the rounds.
-			assert.LessOrEqual(t, quantile(took, 0.5), 350*time.Millisecond)
-			assert.LessOrEqual(t, quantile(took, 1), 5*time.Second)
+			assert.LessOrEqual(t, quantile(beyond, 0.5), glance+50*time.Millisecond)
 			t.Logf("noticed after %v (median), %v at most", quantile(took, 0.5), quantile(took, 1))
 		})
 	}

@@ -26,12 +26,10 @@ func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	if err != nil {
 		return none, fail("wait for", h.id, err)
 	}
-	res, err := outcome[R](h.core, &info)
 	if h.once && info.State.Final() {
-		if _, failed := h.core.edit(ctx, backend.TasksRemove, h.id); failed != nil {
-			h.core.cfg.Logger.Warn("result was not removed", "queue", h.core.name, "id", h.id, "error", failed)
-		}
+		h.core.remove(ctx, h.id)
 	}
+	res, err := outcome[R](h.core, &info)
 	return res, fail("wait for", h.id, err)
 }
 
@@ -85,7 +83,7 @@ func (h *Handle[R]) Progress(ctx context.Context) iter.Seq2[Progress, error] {
 				}
 				info = c.Task
 			case <-ctx.Done():
-				yield(Progress{}, fail("progress of", h.id, context.Cause(ctx)))
+				yield(Progress{}, fail("progress of", h.id, ended(ctx)))
 				return
 			}
 		}

@@ -72,10 +72,7 @@ func (q *Queue[P, R]) runRemote(ctx context.Context, params P, s *submission) (n
 	if err := q.encodeInto(s, params); err != nil {
 		return none, err
 	}
-	if until, ok := ctx.Deadline(); ok && !s.named {
-		s.req.Timeout = min(s.req.Timeout, max(time.Until(until), time.Millisecond))
-		s.req.Delay = min(s.req.Delay, s.req.Timeout-time.Millisecond)
-	}
+	cut := s.cut(ctx)
 	s.req.Watch = true
 	reply, err := q.submit(ctx, s)
 	if err != nil {
@@ -96,19 +93,37 @@ func (q *Queue[P, R]) runRemote(ctx context.Context, params P, s *submission) (n
 	}
 	switch {
 	case s.once:
-		return q.readOnce(ctx, info)
+		q.remove(ctx, info.ID)
 	case !s.named && info.State != backend.TaskDead:
-		q.done.add(s.req.ID)
+		q.done.add(info.ID)
 	}
-	return outcome[R](&q.core, &info)
-}
-
-func (q *Queue[P, R]) readOnce(ctx context.Context, info backend.TaskInfo) (R, error) {
 	res, err := outcome[R](&q.core, &info)
-	if _, failed := q.edit(ctx, backend.TasksRemove, info.ID); failed != nil && err == nil {
-		q.cfg.Logger.Warn("result was not removed", "queue", q.name, "id", info.ID, "error", failed)
+	if cut && info.State == backend.TaskExpired { // ctx ends in this moment, too
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	return res, err
+}
+
+// cut gives a task no more time than those have who wait for it alone.
+func (s *submission) cut(ctx context.Context) bool {
+	until, ok := ctx.Deadline()
+	if !ok || s.named {
+		return false
+	}
+	left := max(time.Until(until), 2*time.Millisecond)
+	if left >= s.req.Timeout {
+		return false
+	}
+	s.req.Timeout = left
+	s.req.Delay = min(s.req.Delay, left-time.Millisecond)
+	return true
+}
+
+// remove forgets the final state of a task that has been read.
+func (q *core) remove(ctx context.Context, id string) {
+	if _, err := q.edit(ctx, backend.TasksRemove, id); err != nil {
+		q.cfg.Logger.Warn("result was not removed", "queue", q.name, "id", id, "error", err)
+	}
 }
 
 // await waits for the end of a task.
@@ -127,18 +142,24 @@ func await(ctx context.Context, info backend.TaskInfo, w *backend.Watching) (bac
 				return c.Task, nil
 			}
 		case <-ctx.Done():
-			return info, context.Cause(ctx)
+			return info, ended(ctx)
 		}
 	}
+}
+
+// ended is the error of who waited until ctx has ended.
+func ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 // givenUp cancels a task for which nobody waits any more, and completes the error of its Query: why says that ctx has ended.
 func (q *core) givenUp(ctx context.Context, id string, why error) error {
 	if ctx.Err() == nil {
 		return why
-	}
-	if !errors.Is(why, ctx.Err()) {
-		why = fmt.Errorf("%w: %w", ctx.Err(), why)
 	}
 	if taken := q.abandon(ctx, id); !taken {
 		return fmt.Errorf("%w: %w", why, ErrNoListener)
@@ -150,15 +171,18 @@ func (q *core) givenUp(ctx context.Context, id string, why error) error {
 func (q *core) abandon(ctx context.Context, id string) (taken bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
-	if _, err := q.edit(ctx, backend.TasksCancel, id); err != nil {
+	cancelled, err := q.edit(ctx, backend.TasksCancel, id)
+	if err != nil {
 		q.cfg.Logger.Warn("task was not cancelled, it goes on", "queue", q.name, "id", id, "error", err)
-		return true
 	}
-	look, err := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
-	if err != nil || len(look.Tasks) != 1 || look.Tasks[0].Attempts > 0 {
+	if !cancelled {
 		return true
 	}
 	q.done.add(id)
+	look, err := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
+	if err != nil || look.Tasks[0].Attempts > 0 {
+		return true
+	}
 	stats, err := q.be.Stats(ctx, backend.StatsRequest{Namespace: q.ns, Queue: q.name})
 	return err != nil || stats.Listeners > 0
 }

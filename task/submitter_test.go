@@ -115,7 +115,7 @@ func TestWaitBeforeDuringAndAfter(t *testing.T) {
 		res, err := h.Wait(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, 42, res)
-		time.Sleep(task.DefaultRetention + time.Second)
+		<-time.After(task.DefaultRetention + time.Second)
 		_, err = h.Wait(t.Context())
 		require.ErrorIs(t, err, task.ErrLost, "retention is over")
 		s, err := h.State(t.Context())
@@ -353,7 +353,7 @@ func TestDeadTasks(t *testing.T) {
 			_, err := q.Submit(t.Context(), i, task.ID(fmt.Sprint(i)))
 			require.NoError(t, err)
 			require.True(t, w.report(w.next(), backend.ReportDead, `{"message":"bad"}`))
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		text := task.NewQueue[string, int](be, ns, "q", task.Config{})
 		for d, err := range text.Dead(t.Context()) {

@@ -48,6 +48,13 @@ func (a *arguments) ttl(d time.Duration) {
 	a.text(a.lastMS)
 }
 
+// waits says for whom a request is ready to wait, and how.
+func (a *arguments) waits(sp *space, claim time.Duration, priority int) {
+	a.text(sp.b.process)
+	a.ttl(claim)
+	a.int(priority)
+}
+
 // header says how many of each there are, and whether all is plain.
 func (a *arguments) header(numbers ...int) {
 	form := "mixed"

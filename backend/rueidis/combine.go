@@ -66,14 +66,8 @@ type takeOp struct {
 	claim    time.Duration // with wait: for how long a hand-over is kept
 	priority int           // with wait
 
-	// The result.
-	grants   []backend.Grant // granted, if not empty
-	waiting  bool            // it has joined the line
-	first    bool            // nobody is in front
-	deadline time.Duration   // until the next lease ends; negative if none does
-	known    bool            // the line knew of this process before
-	again    bool            // nothing of it all: it has to ask again, see exchange.lua
-	sent     time.Time       // before the call left
+	entered
+	again bool // nothing of it all: it has to ask again, see exchange.lua
 }
 
 // unknown is what has to be taken back if nobody knows what became of the request.

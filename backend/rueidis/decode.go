@@ -50,12 +50,8 @@ func decode(batch []*part, reply *rueidis.RedisMessage, plain bool) error {
 				return err
 			}
 			takes = takes[1:]
-		case len(p.returns) > 0:
-			if p.bits, returned, err = digits(returned, len(p.returns)); err != nil {
-				return err
-			}
 		default:
-			if p.bits, renewed, err = digits(renewed, len(p.renewals)); err != nil {
+			if err := p.decodeBits(&returned, &renewed); err != nil {
 				return err
 			}
 		}
@@ -124,6 +120,26 @@ func (op *takeOp) decode(answer *rueidis.RedisMessage) error {
 	}
 	op.grants = grants
 	return nil
+}
+
+// decodeBits reads what became of the returns or the renewals of a part, and leaves the digits of the parts behind it.
+func (p *part) decodeBits(returned, renewed *string) (err error) {
+	if len(p.returns) > 0 {
+		p.bits, *returned, err = digits(*returned, len(p.returns))
+	} else {
+		p.bits, *renewed, err = digits(*renewed, len(p.renewals))
+	}
+	return err
+}
+
+// allDigits reads a reply of n digits.
+func allDigits(what string, reply *rueidis.RedisMessage, n int) ([]bool, error) {
+	text, err := reply.ToString()
+	if err != nil || len(text) != n {
+		return nil, unexpected(what, reply)
+	}
+	bits, _, err := digits(text, n)
+	return bits, err
 }
 
 // digits reads the first n of a string of ones and zeroes, and gives the rest.

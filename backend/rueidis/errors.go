@@ -116,6 +116,16 @@ func isReply(err error) bool {
 	return ok && !reply.IsNil()
 }
 
+// faulty reports whether the server refuses a call for what may be the fault of one part of it alone: a key of the wrong
+// type, or one that it may not touch.
+func (b *Backend) faulty(err error) bool {
+	if !isReply(err) {
+		return false
+	}
+	why := b.classify(err)
+	return errors.Is(why, backend.ErrWrongType) || errors.Is(why, backend.ErrPermission)
+}
+
 // rules are the ACL rules that a namespace needs, without the commands.
 func rules(ns backend.Namespace) string {
 	base := escapeGlob(ns.Base())

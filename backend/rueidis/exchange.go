@@ -118,8 +118,6 @@ func (sp *space) encodeTake(a *arguments, op *takeOp) {
 		a.argv = append(a.argv, r.Prefer...)
 	}
 	if op.wait {
-		a.text(sp.b.process)
-		a.ttl(op.claim)
-		a.int(op.priority)
+		a.waits(sp, op.claim, op.priority)
 	}
 }

@@ -2,7 +2,6 @@ package rueidis
 
 import (
 	"context"
-	"errors"
 
 	"github.com/redisallocator/redisallocator/backend"
 )
@@ -152,13 +151,10 @@ func (c *combiner) exchange(w *wire, batch []*part) {
 	if err == nil {
 		return
 	}
-	if len(batch) > 1 && isReply(err) {
-		why := c.sp.b.classify(err)
-		if errors.Is(why, backend.ErrWrongType) || errors.Is(why, backend.ErrPermission) {
-			c.exchange(w, batch[:len(batch)/2])
-			c.exchange(w, batch[len(batch)/2:])
-			return
-		}
+	if len(batch) > 1 && c.sp.b.faulty(err) {
+		c.exchange(w, batch[:len(batch)/2])
+		c.exchange(w, batch[len(batch)/2:])
+		return
 	}
 	for _, p := range batch {
 		p.fails(err)

@@ -2,7 +2,6 @@ package rueidis
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redisallocator/redisallocator/backend"
 )
@@ -47,15 +46,8 @@ func (sp *space) release(ctx context.Context, req backend.ReturnRequest) (backen
 	if err != nil {
 		return backend.ReturnReply{}, err
 	}
-	text, err := reply.ToString()
-	if err == nil && len(text) != len(req.Items) {
-		err = fmt.Errorf("%w: %d digits, not %d", errReply, len(text), len(req.Items))
-	}
-	if err != nil {
-		return backend.ReturnReply{}, sp.b.fail(ctx, "release", sp.ns, err)
-	}
-	bits, _, err := digits(text, len(req.Items))
-	return backend.ReturnReply{Returned: bits}, err
+	bits, err := allDigits("release", &reply, len(req.Items))
+	return backend.ReturnReply{Returned: bits}, sp.b.fail(ctx, "release", sp.ns, err)
 }
 
 // Renew implements [backend.Pools]: one round trip, shared as that of [Backend.Take].

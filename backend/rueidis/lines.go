@@ -63,13 +63,14 @@ type lineKind interface {
 	page(list []*waiter) []*waiter
 }
 
-// entered is what came of an attempt to enter.
+// entered is what came of an attempt to take, or to lock, at once or by joining the line.
 type entered struct {
-	grants   []backend.Grant
-	first    bool          // nobody is in front
-	deadline time.Duration // until the next lease ends that it waits for; negative if none does
-	known    bool          // the line knew of this process before
-	sent     time.Time     // before the call left
+	grants   []backend.Grant // granted, if not empty
+	waiting  bool            // it has joined the line
+	first    bool            // nobody is in front; for names: in one of the lines
+	deadline time.Duration   // until the next lease ends that it waits for; negative if none does
+	known    bool            // the line knew of this process before
+	sent     time.Time       // before the call left
 }
 
 // waiter is a request that waits, or whose Enter is under way.
@@ -135,16 +136,9 @@ func (b *Backend) openLines(context.Context) error {
 // closeLines is called once, by Close, after b.ctx has ended. It ends all waits, and says so to the server, as far as
 // that can be reached at once: those who wait elsewhere need not find out.
 func (b *Backend) closeLines() {
-	b.mu.RLock()
-	spaces := make([]*space, 0, len(b.spaces))
-	for _, sp := range b.spaces {
-		spaces = append(spaces, sp)
-	}
-	b.mu.RUnlock()
-
 	ctx, cancel := context.WithTimeout(context.Background(), partingTimeout)
 	var parting sync.WaitGroup
-	for _, sp := range spaces {
+	for _, sp := range b.allSpaces() {
 		for _, l := range sp.lines() {
 			if list := l.close(); len(list) > 0 {
 				parting.Go(func() {

@@ -56,9 +56,7 @@ func (sp *space) encodeLocks(a *arguments, batch []*part) (keys []string, form s
 			a.text(enterForm)
 			a.text(op.req.Token)
 			a.ttl(op.req.TTL)
-			a.text(sp.b.process)
-			a.ttl(op.claim)
-			a.int(op.priority)
+			a.waits(sp, op.claim, op.priority)
 			return k.alone(name, k.fence, k.requests, k.processes, k.sequence), mixedForm
 		case op == nil && len(p.returns) == 1:
 			a.text(unlockForm)
@@ -118,9 +116,7 @@ func (sp *space) encodeLock(a *arguments, op *lockOp, mixed bool) {
 		a.text(op.mark)
 	}
 	if op.wait {
-		a.text(sp.b.process)
-		a.ttl(op.claim)
-		a.int(op.priority)
+		a.waits(sp, op.claim, op.priority)
 	}
 	a.int(len(r.Items))
 	for i := range r.Items {
@@ -164,12 +160,8 @@ func decodeLocks(batch []*part, reply *rueidis.RedisMessage, form string) error 
 				return unexpected("lock", &locks[0])
 			}
 			locks = locks[1:]
-		case len(p.returns) > 0:
-			if p.bits, unlocked, err = digits(unlocked, len(p.returns)); err != nil {
-				return err
-			}
 		default:
-			if p.bits, renewed, err = digits(renewed, len(p.renewals)); err != nil {
+			if err := p.decodeBits(&unlocked, &renewed); err != nil {
 				return err
 			}
 		}

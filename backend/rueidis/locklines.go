@@ -2,13 +2,10 @@ package rueidis
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
-
-	"github.com/redisallocator/redisallocator/backend"
 )
 
 // namesMost is how many names may be in one call that is about many requests, unless one request has more.
@@ -28,13 +25,9 @@ func (k namesLine) op(w *waiter) *lockOp {
 func (k namesLine) enter(ctx context.Context, w *waiter) (entered, error) {
 	op := k.op(w)
 	if err := k.sp.lock(ctx, op); err != nil {
-		return entered{}, err
+		return entered{}, err // op may still be written to
 	}
-	got := entered{first: op.first, deadline: op.deadline, known: op.known, sent: op.sent}
-	if !op.waiting {
-		got.grants = op.grants
-	}
-	return got, nil
+	return op.entered, nil
 }
 
 func (k namesLine) page(list []*waiter) []*waiter {
@@ -56,17 +49,17 @@ func pageOf[T any](list []T, most int, names func(T) int) []T {
 // rejoin calls lockexchange.lua, apart from what others want. Who cannot be put in line, because a key of one of the names
 // is of a wrong type, is told so, as in watch.
 func (k namesLine) rejoin(page []*waiter) error {
-	argv := append(make([]string, 0, 2+10*len(page)), k.head, "0 0 "+strconv.Itoa(len(page))+" mixed")
-	for _, w := range page {
-		r := &w.req.Lock
-		argv = append(argv, r.Token, strconv.FormatInt(backend.Millis(r.TTL), 10), "wj", k.sp.b.process,
-			strconv.FormatInt(backend.Millis(w.claim()), 10), strconv.Itoa(w.req.Priority), strconv.Itoa(len(r.Items)))
-		for _, it := range r.Items {
-			argv = append(argv, it.Name, strconv.Itoa(it.Units), strconv.Itoa(it.Limit))
-		}
+	batch := make([]*part, len(page))
+	for i, w := range page {
+		op := k.op(w)
+		op.join = true
+		batch[i] = &part{lock: op}
 	}
-	_, err := invocation{lockExchangeScript, k.keys, argv}.carryOut(k.sp.b.bounded(), k.sp.b)
-	if err == nil || !k.faulty(err, page) {
+	a := argumentLists.Get().(*arguments)
+	keys, _ := k.sp.encodeLocks(a, batch)
+	_, err := k.sp.callOn(k.sp.b.bounded(), nil, lockExchangeScript, keys, a.argv)
+	a.drop()
+	if err == nil || len(page) == 0 || !k.sp.b.faulty(err) {
 		return err
 	}
 	if len(page) == 1 {
@@ -77,15 +70,6 @@ func (k namesLine) rejoin(page []*waiter) error {
 		return err
 	}
 	return k.rejoin(page[len(page)/2:])
-}
-
-// faulty reports whether the server refuses a call for what one of the waiters wants.
-func (k namesLine) faulty(err error, page []*waiter) bool {
-	if len(page) == 0 || !isReply(err) {
-		return false
-	}
-	why := k.sp.b.classify(err)
-	return errors.Is(why, backend.ErrWrongType) || errors.Is(why, backend.ErrPermission)
 }
 
 // refuse ends the wait of one who cannot be served.
@@ -128,7 +112,7 @@ func (k namesLine) watch(page []*waiter, glance bool) (seen, error) {
 		return got, nil
 	}
 	got, err := k.watchOnce(page, glance)
-	if err == nil || !k.faulty(err, page) {
+	if err == nil || len(page) == 0 || !k.sp.b.faulty(err) {
 		return got, err
 	}
 	if len(page) == 1 {

@@ -15,15 +15,10 @@ type lockOp struct {
 	claim    time.Duration // with wait: for how long a hand-over is kept
 	priority int           // with wait
 
-	// The result.
-	grants   []backend.Grant // granted, if not empty
-	waiting  bool            // it has joined the lines
-	first    bool            // nobody is in front in one of them
-	deadline time.Duration   // until the first end of a lease that it waits for; negative if none ends
-	known    bool            // the lines knew of this process before
-	refused  error           // a LimitError: nothing has changed
-	mark     string          // with Again: tells this request from others with its token
-	sent     time.Time       // before the call left
+	mark string // with Again: tells this request from others with its token
+
+	entered
+	refused error // a LimitError: nothing has changed
 }
 
 // lock carries out op together with what others want of the names of the namespace. An error is complete: mapped to the

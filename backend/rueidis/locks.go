@@ -48,12 +48,8 @@ func (sp *space) force(ctx context.Context, items []backend.Held) (backend.Unloc
 	if err != nil {
 		return backend.UnlockReply{}, err
 	}
-	text, err := reply.ToString()
-	if err != nil || len(text) != len(items) {
-		return backend.UnlockReply{}, sp.b.fail(ctx, "force unlock", sp.ns, unexpected("force unlock", &reply))
-	}
-	bits, _, err := digits(text, len(items))
-	return backend.UnlockReply{Unlocked: bits}, err
+	bits, err := allDigits("force unlock", &reply, len(items))
+	return backend.UnlockReply{Unlocked: bits}, sp.b.fail(ctx, "force unlock", sp.ns, err)
 }
 
 // RenewLocks implements [backend.Locks]: one round trip, as that of [Backend.Lock].

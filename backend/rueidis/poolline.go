@@ -22,13 +22,9 @@ func (k poolLine) op(w *waiter) *takeOp {
 func (k poolLine) enter(ctx context.Context, w *waiter) (entered, error) {
 	op := k.op(w)
 	if err := k.sp.take(ctx, op); err != nil {
-		return entered{}, err
+		return entered{}, err // op may still be written to
 	}
-	got := entered{first: op.first, deadline: op.deadline, known: op.known, sent: op.sent}
-	if !op.waiting {
-		got.grants = op.grants
-	}
-	return got, nil
+	return op.entered, nil
 }
 
 func (k poolLine) page(list []*waiter) []*waiter { return list[:min(len(list), askPage)] }

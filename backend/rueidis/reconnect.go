@@ -60,13 +60,7 @@ func (b *Backend) worked() {
 
 // recheckLines has all lines ask for all waiters.
 func (b *Backend) recheckLines() {
-	b.mu.RLock()
-	spaces := make([]*space, 0, len(b.spaces))
-	for _, sp := range b.spaces {
-		spaces = append(spaces, sp)
-	}
-	b.mu.RUnlock()
-	for _, sp := range spaces {
+	for _, sp := range b.allSpaces() {
 		for _, l := range sp.lines() {
 			l.check()
 		}

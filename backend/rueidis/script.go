@@ -74,10 +74,7 @@ func (b *Backend) exec(
 	ctx context.Context, op string, ns backend.Namespace, script *rueidis.Lua, keys, argv []string,
 ) (rueidis.RedisMessage, error) {
 	reply, err := await(ctx, b, func(ctx context.Context) (rueidis.RedisMessage, error) {
-		reply, err := script.Exec(ctx, b.client, keys, argv).ToMessage()
-		b.waits.tracker.changed(script)
-		b.reach(err)
-		return reply, err
+		return invocation{script, keys, argv}.carryOut(ctx, b)
 	})
 	return reply, b.fail(ctx, op, ns, err)
 }

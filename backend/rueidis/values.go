@@ -119,11 +119,7 @@ func (b *Backend) Delete(ctx context.Context, req backend.DeleteRequest) (backen
 	if err != nil {
 		return backend.DeleteReply{}, err
 	}
-	var text string
-	if err := into(&reply, &text); err != nil {
-		return backend.DeleteReply{}, b.fail(ctx, "delete", sp.ns, unexpected("delete", &reply))
-	}
-	deleted, _, err := digits(text, len(req.Items))
+	deleted, err := allDigits("delete", &reply, len(req.Items))
 	return backend.DeleteReply{Deleted: deleted}, b.fail(ctx, "delete", sp.ns, err)
 }
 

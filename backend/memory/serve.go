@@ -94,4 +94,7 @@ func (s *space) close() {
 			w.handover <- backend.Handover{Err: backend.ErrClosed}
 		}
 	}
+	if s.tasks != nil {
+		s.tasks.close()
+	}
 }

@@ -42,6 +42,8 @@ type space struct {
 
 	timer  *time.Timer // set while somebody waits and something can run out
 	wakeAt instant     // when it fires
+
+	tasks *tasks // nil: nobody has asked for any yet
 }
 
 func newSpace(b *Backend, ns backend.Namespace) *space {

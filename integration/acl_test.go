@@ -175,6 +175,20 @@ func useEverything(t *testing.T, url string, ns backend.Namespace, shared bool) 
 	ok(keys.Clear(ctx))
 }
 
+// refusal is why something is refused to somebody without a channel. A server that has not yet said so gets a while to
+// say it; after that it goes on without.
+func refusal(t *testing.T, get func() (giveBack func(context.Context) error, err error)) (err error) {
+	t.Helper()
+	eventually(t, patience, "it is refused", func() bool {
+		var giveBack func(context.Context) error
+		if giveBack, err = get(); err == nil {
+			require.NoError(t, giveBack(context.Background()))
+		}
+		return err != nil
+	})
+	return err
+}
+
 // TestMissingPermissionIsNamed takes something from what a user needs: the error says what, at Open if it is a command.
 func TestMissingPermissionIsNamed(t *testing.T) {
 	t.Parallel()
@@ -203,7 +217,10 @@ func TestMissingPermissionIsNamed(t *testing.T) {
 	require.ErrorIs(t, keys.Extend(ctx, members(2)), backend.ErrPermission)
 
 	silent := newPool(t, open(t, server.UserURL("nochannels", "secret")), pool.Config[pool.None]{Namespace: ns})
-	_, err = silent.AcquireKey(ctx)
+	err = refusal(t, func() (func(context.Context) error, error) {
+		l, err := silent.AcquireKey(ctx)
+		return l.Release, err
+	})
 	require.ErrorIs(t, err, backend.ErrPermission)
 	assert.ErrorContains(t, err, "&rights|pool|*")
 

@@ -169,6 +169,7 @@ func TestLostAllocation(t *testing.T) {
 	for _, allocation := range allocations {
 		for _, c := range cuts {
 			t.Run(allocation.name+" "+c.name, func(t *testing.T) {
+				t.Parallel()
 				s := newStage(t, 4)
 				fired := c.cut(s.proxy, scripts("lost"))
 				leases, err := allocation.do(context.Background(), s.keys, pool.Token("lost"))
@@ -297,6 +298,7 @@ func TestCancelledInTheDark(t *testing.T) {
 			{"reply dropped", func(p *redistest.Proxy) { p.Drop(redistest.Replies) }},
 		} {
 			t.Run(allocation.name+" "+dark.name, func(t *testing.T) {
+				t.Parallel()
 				s := newStage(t, 4)
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()

@@ -40,6 +40,7 @@ type crashReport struct {
 // from outside all the time.
 func TestProcessesThatAreKilled(t *testing.T) {
 	t.Parallel()
+	done := busily(t)
 	ns, url := newNamespace(t), redistest.URL(t)
 	keys := newPool(t, open(t, url), pool.Config[pool.None]{Namespace: ns})
 	watcher, cli := open(t, url), raw(t, url)
@@ -62,7 +63,7 @@ func TestProcessesThatAreKilled(t *testing.T) {
 		processes[i] = start(t, "crash", crashArgs{url, ns})
 	}
 
-	duration := scaled(t, 10*time.Second)
+	duration := scaled(t, 7*time.Second)
 	over := time.NewTimer(duration)
 	defer over.Stop()
 	watch := time.NewTicker(100 * time.Millisecond)
@@ -102,6 +103,7 @@ func TestProcessesThatAreKilled(t *testing.T) {
 		listen(p)
 	}
 
+	done()
 	// Those who died in line count as alive for some seconds.
 	waited := eventually(t, patience, "the last lease runs out", func() bool {
 		now := strconv.FormatInt(time.Now().UnixMilli(), 10)

@@ -253,11 +253,12 @@ func TestTurnsWhenAProcessDiesInLine(t *testing.T) {
 // TestTurnsUnderLoad has 64 waiters come again and again: nobody tries twice, and nobody is left out.
 func TestTurnsUnderLoad(t *testing.T) {
 	t.Parallel()
+	busily(t)
 	q := newQueueing(t, backend.DefaultClaimTTL)
 	for i := range fairWaiters {
 		q.processes[i%fairProcesses].say("churn 0")
 	}
-	pause(context.Background(), scaled(t, 3*time.Second))
+	pause(context.Background(), scaled(t, 2*time.Second))
 	acquisitions, cancelled, tries := 0, 0, int64(0)
 	for _, p := range q.processes {
 		p.say("stop")

@@ -93,6 +93,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('RENAME', KEYS[2], KEYS[1]
 // those of the contract, and afterwards a collection puts everything right.
 func TestGarbageIsMended(t *testing.T) {
 	t.Parallel()
+	done := busily(t)
 	url, ns, ctx := redistest.URL(t), newNamespace(t), context.Background()
 	be, cli := open(t, url), raw(t, url)
 	keys := newPool(t, be, pool.Config[pool.None]{Namespace: ns})
@@ -100,7 +101,7 @@ func TestGarbageIsMended(t *testing.T) {
 	var processes []*process
 	for range 3 {
 		processes = append(processes, start(t, "mixed", mixedArgs{
-			URL: url, Namespace: ns, TTL: 20 * time.Second, Garbage: true,
+			URL: url, Namespace: ns, TTL: renewedTTL, Garbage: true,
 		}))
 	}
 	over, stop := context.WithTimeout(ctx, scaled(t, 3*time.Second))
@@ -132,6 +133,7 @@ func TestGarbageIsMended(t *testing.T) {
 			sum.Refused += did.Refused
 		}
 	}
+	done()
 	began := time.Now()
 	var left []string
 	for time.Since(began) < patience {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -131,6 +132,18 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
+}
+
+// working is held by the one test that keeps the machine busy.
+var working sync.Mutex
+
+// busily makes a test the only one that keeps the machine busy, until it is done or calls the function. The others run
+// besides it, because they mostly wait.
+func busily(tb testing.TB) (done func()) {
+	working.Lock()
+	done = sync.OnceFunc(working.Unlock)
+	tb.Cleanup(done)
+	return done
 }
 
 // outcome is what something on another goroutine has led to.

@@ -50,7 +50,9 @@ func lapsing(t *testing.T, keys *Keys) (l *Lease, end time.Time) {
 // TestOneOfManyLapses has one of 100,000 leases run out in an exhausted pool.
 func TestOneOfManyLapses(t *testing.T) {
 	t.Parallel()
+	done := busily(t)
 	keys, cli := exhausted(t)
+	done()
 	t.Run("and the next Malloc gets it at once", func(t *testing.T) { takesWhatLapses(t, keys, cli) })
 	t.Run("and the first in line gets it within 50 ms", func(t *testing.T) { isHandedWhatLapses(t, keys, cli) })
 }

@@ -242,7 +242,11 @@ func TestMissingPermissionToLockIsNamed(t *testing.T) {
 		require.ErrorIs(t, err, backend.ErrPermission)
 		assert.ErrorContains(t, err, "~rights|lock*")
 	}
-	_, err := lock.NewMutex(open(t, server.UserURL("nochannels", "secret")), ns, "n", lock.Config{}).Lock(ctx)
+	silent := lock.NewMutex(open(t, server.UserURL("nochannels", "secret")), ns, "n", lock.Config{})
+	err := refusal(t, func() (func(context.Context) error, error) {
+		held, err := silent.Lock(ctx)
+		return held.Unlock, err
+	})
 	require.ErrorIs(t, err, backend.ErrPermission)
 	assert.ErrorContains(t, err, "&rights|lock|*")
 	assert.Empty(t, lockLeftovers(t, raw(t, server.URL()), ns), "nothing has changed")

@@ -26,7 +26,7 @@ import (
 const historyProcesses = 8
 
 // historyDuration is for how long histories of all kinds are made, together: INTEGRATION_SECONDS, or less.
-func historyDuration(t *testing.T) time.Duration { return scaled(t, 10*time.Second) }
+func historyDuration(t *testing.T) time.Duration { return scaled(t, 9*time.Second) }
 
 // seed gives the one of INTEGRATION_SEED, or another one each time.
 func seed(t *testing.T) uint64 {
@@ -49,6 +49,7 @@ type fault func(*theatre) time.Duration
 // what a store accepts that refuses older ones is as if one after the other had used it.
 func TestHistoriesOfLocks(t *testing.T) {
 	t.Parallel()
+	busily(t)
 	seed := seed(t)
 	scenes := []struct {
 		name   string

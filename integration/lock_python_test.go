@@ -85,11 +85,12 @@ func stale(ns backend.Namespace, name string) []string {
 // there.
 func TestPythonAndMutexesExcludeEachOther(t *testing.T) {
 	t.Parallel()
+	busily(t)
 	url, ns := redistest.URL(t), newNamespace(t)
 	clients := []*rueidis.Backend{open(t, url), open(t, url)}
 	python := &pythonLock{raw(t, url), ns}
 	door := &doorkeeper{raw(t, url), ns}
-	ctx, stop := context.WithTimeout(context.Background(), scaled(t, 4*time.Second))
+	ctx, stop := context.WithTimeout(context.Background(), scaled(t, 3*time.Second))
 	defer stop()
 	some := func() time.Duration { return time.Duration(rand.Int64N(int64(3 * time.Millisecond))) }
 	visit := func(name, who string) {

@@ -295,6 +295,7 @@ func mixedStep(keys *Keys, door *doorkeeper) (did mixedReport, err error) {
 // invariants hold at every moment, and nothing is lost.
 func TestStrangersOnTheSamePool(t *testing.T) {
 	t.Parallel()
+	busily(t)
 	url, ns, ctx := redistest.URL(t), newNamespace(t), context.Background()
 	be := open(t, url)
 	keys := newPool(t, be, pool.Config[pool.None]{Namespace: ns})
@@ -306,7 +307,7 @@ func TestStrangersOnTheSamePool(t *testing.T) {
 			URL: url, Namespace: ns, TTL: time.Minute, Stranger: i%2 == 0,
 		}))
 	}
-	over := time.NewTimer(scaled(t, 4*time.Second))
+	over := time.NewTimer(scaled(t, 3*time.Second))
 	defer over.Stop()
 	watch := time.NewTicker(50 * time.Millisecond)
 	defer watch.Stop()

@@ -64,7 +64,7 @@ func waitSideBySide() error {
 	if chosen {
 		return nil
 	}
-	return flag.Set("test.parallel", strconv.Itoa(max(10, 2*runtime.GOMAXPROCS(0))))
+	return flag.Set("test.parallel", strconv.Itoa(max(20, 2*runtime.GOMAXPROCS(0))))
 }
 
 // leaks finds goroutines that do not end, however slow the machine is.

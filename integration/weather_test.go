@@ -23,7 +23,8 @@ type user func(ctx context.Context) (giveBack func() error, err error)
 // them have is held up and cut at random. No error is another one than those that the contract has for that.
 func badWeather(t *testing.T, proxy *redistest.Proxy, impatience time.Duration, users ...user) {
 	t.Helper()
-	ctx, stop := context.WithTimeout(context.Background(), scaled(t, 3*time.Second))
+	defer busily(t)()
+	ctx, stop := context.WithTimeout(context.Background(), scaled(t, 2*time.Second))
 	defer stop()
 	var granted, cancelled, unavailable, refused atomic.Int64
 	wrong := func(err error) bool {

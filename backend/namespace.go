@@ -168,7 +168,7 @@ func (n Namespace) TaskSchedule(queue string) string { return n.Base() + "|tasks
 // TaskLeases is the sorted set of a queue's running tasks, by the ends of their leases.
 func (n Namespace) TaskLeases(queue string) string { return n.Base() + "|tasks|running:" + queue }
 
-// TaskGraveyard is the sorted set of a queue's dead tasks, by when they died.
+// TaskGraveyard is the sorted set of a queue's dead tasks, by when they are forgotten.
 func (n Namespace) TaskGraveyard(queue string) string { return n.Base() + "|tasks|dead:" + queue }
 
 // TaskListeners is the sorted set of a queue's listeners, by the time until which they count as alive.
@@ -179,6 +179,12 @@ func (n Namespace) TaskIdle(queue string) string { return n.Base() + "|tasks|idl
 
 // TaskTotals is the hash of how many tasks of a queue have ended, by state.
 func (n Namespace) TaskTotals(queue string) string { return n.Base() + "|tasks|totals:" + queue }
+
+// TaskGhosts is the hash of how often ids stand in a queue's lanes whose tasks do not wait any more; all of them under "".
+func (n Namespace) TaskGhosts(queue string) string { return n.Base() + "|tasks|ghosts:" + queue }
+
+// TaskIdlers is the hash of the queues of those idle listeners that listen to several.
+func (n Namespace) TaskIdlers() string { return n.Base() + "|tasks|idlers" }
 
 // TasksPaused is the set of the queues that are paused.
 func (n Namespace) TasksPaused() string { return n.Base() + "|tasks|paused" }

@@ -20,7 +20,8 @@ type space struct {
 
 	sub subscription // see push.go
 
-	tasks taskSpace // see taskspace.go
+	taskKeys taskKeys
+	tasks    taskSpace // see taskspace.go
 
 	line, lockLine line // of those who wait for members, and for names; see lines.go
 }
@@ -65,6 +66,7 @@ func newSpace(b *Backend, ns backend.Namespace) *space {
 	sp.comb.sp, sp.comb.send = sp, sp.exchange
 	sp.lockKeys = newLockKeys(ns)
 	sp.lockComb.sp, sp.lockComb.send = sp, sp.lockExchange
+	sp.taskKeys = newTaskKeys(ns, b.cluster)
 	sp.tasks.sp = sp
 	sp.line.sp, sp.line.kind, sp.line.single = sp, poolLine{sp}, true
 	sp.lockLine.sp, sp.lockLine.kind = sp, namesLine{sp, sp.lockKeys}

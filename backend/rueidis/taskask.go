@@ -1,7 +1,7 @@
 package rueidis
 
 import (
-	"context"
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -219,7 +219,7 @@ func (ts *taskSpace) askPage(page []*watched) (n int, err error) {
 	now := time.Now()
 	ts.mu.Lock()
 	for i, x := range page {
-		questions[i] = taskQuestion{id: x.id, progress: x.progress}
+		questions[i] = taskQuestion{id: x.id, mark: x.mark}
 		told[i] = x.told
 		x.asked = now
 	}
@@ -238,12 +238,15 @@ func (ts *taskSpace) askPage(page []*watched) (n int, err error) {
 		a, x := &answers[i], page[i]
 		switch {
 		case ts.watched[x.id] != x:
+		case a.err != nil:
+			ts.finish(x, backend.TaskChange{Task: backend.TaskInfo{ID: x.id}, Err: b.fail(b.ctx, "watch", ts.sp.ns, a.err)})
 		case a.kind == taskEnded:
 			ts.finish(x, backend.TaskChange{Task: a.info})
 		case x.told != told[i]: // a message knows better
 		case a.kind == taskGoes:
 			ts.remains(x, a.info.Remaining)
 		default:
+			x.mark = cmp.Or(a.mark, x.mark)
 			ts.goes(x, a.info)
 		}
 	}
@@ -259,17 +262,4 @@ func (ts *taskSpace) refuse(page []*watched, err error) {
 			ts.finish(x, backend.TaskChange{Task: backend.TaskInfo{ID: x.id}, Err: err})
 		}
 	}
-}
-
-// A taskQuestion is for a task that is watched.
-type taskQuestion struct {
-	id       string
-	progress bool
-	mark     string
-}
-
-// question asks the server how tasks stand, and has it remember who watches them. The answers are for the first of the
-// tasks, one at least.
-func (ts *taskSpace) question(ctx context.Context, list []taskQuestion) ([]taskAnswer, error) {
-	return nil, nil
 }

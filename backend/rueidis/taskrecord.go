@@ -3,7 +3,10 @@ package rueidis
 import (
 	"encoding/base64"
 	"encoding/json"
+	"strconv"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/redisallocator/redisallocator/backend"
 )
@@ -12,7 +15,9 @@ import (
 type taskAnswer struct {
 	kind     taskKind
 	info     backend.TaskInfo
-	finished int64 // server's time in ms when it ended
+	finished int64  // server's time in ms when it ended
+	mark     string // tells one progress from another; see taskwatch.lua
+	err      error  // why that cannot be told
 }
 
 type taskKind uint8
@@ -90,7 +95,119 @@ func foreignTask(id string) taskAnswer {
 	return taskAnswer{kind: taskEnded, info: backend.TaskInfo{ID: id, State: backend.TaskDead, Reason: backend.ReasonForeign}}
 }
 
+// decodeTask reads how a task stands as the scripts tell it: the milliseconds until its time is over, a number below zero,
+// a record, or a list; see taskanswers.lua and info() in tasks.lua.
+func decodeTask(id string, m *rueidis.RedisMessage) (a taskAnswer, err error) {
+	if err := m.Error(); err != nil {
+		return a, err
+	}
+	if ms, err := m.AsInt64(); m.IsInt64() && err == nil {
+		switch {
+		case ms == -1:
+			return taskAnswer{kind: taskEnded, info: backend.TaskInfo{ID: id}}, nil
+		case ms < 0:
+			return foreignTask(id), nil
+		}
+		return taskAnswer{kind: taskGoes, info: backend.TaskInfo{ID: id, Remaining: millis(ms)}}, nil
+	}
+	ok := false
+	if m.IsString() {
+		text, _ := m.ToString()
+		if a, ok = decodeRecord(id, text); !ok {
+			a = foreignTask(id)
+		}
+		return a, nil
+	}
+	words, err := m.AsStrSlice()
+	if err == nil {
+		a, ok = decodeTaskWords(id, words)
+	}
+	if !ok {
+		return a, unexpected("task", m)
+	}
+	return a, nil
+}
+
 // decodeTaskText reads how a task stands that has not ended, as a message tells it.
-func decodeTaskText(id, text string) (taskAnswer, bool) {
-	return taskAnswer{}, false
+func decodeTaskText(id, text string) (a taskAnswer, ok bool) {
+	var room [taskWords]string
+	words, ok := netstrings(room[:0], text)
+	if ok {
+		a, ok = decodeTaskWords(id, words)
+	}
+	return a, ok && a.kind == taskStands
+}
+
+// taskWords is the number of words in which a task is told of.
+const taskWords = 11
+
+// stateLetters are those of tasks that are kept as hashes.
+var stateLetters = map[string]backend.TaskState{
+	"s": backend.TaskScheduled, "w": backend.TaskWaiting, "r": backend.TaskRunning, "d": backend.TaskDead,
+}
+
+// decodeTaskWords reads state, now, queue, class, attempts, deaths, submitted, deadline, due, error and progress, and if
+// they are there payload, meta, reason and mark.
+func decodeTaskWords(id string, words []string) (a taskAnswer, ok bool) {
+	if len(words) < taskWords {
+		return a, false
+	}
+	var n [7]int64
+	for i, at := range [...]int{1, 3, 4, 5, 6, 7, 8} {
+		v, err := strconv.ParseInt(words[at], 10, 64)
+		if err != nil {
+			return a, false
+		}
+		n[i] = v
+	}
+	now, class, attempts, deaths, submitted, deadline, due := n[0], n[1], n[2], n[3], n[4], n[5], n[6]
+	state, known := stateLetters[words[0]]
+	fault, sound := decodeFault(words[9])
+	if !known || !sound || class < 0 || class > int64(backend.ClassLow) {
+		return a, false
+	}
+	a.kind = taskStands
+	a.info = backend.TaskInfo{
+		ID: id, Queue: words[2], State: state, Class: backend.TaskClass(class), Attempts: int(attempts), Deaths: int(deaths),
+		Submitted: time.UnixMilli(submitted), Deadline: time.UnixMilli(deadline), Error: fault,
+	}
+	if state == backend.TaskDead {
+		a.kind = taskEnded
+	} else {
+		a.info.Remaining = millis(max(deadline-now, 0))
+		a.info.Progress = bytesOf(words[10])
+	}
+	if state == backend.TaskScheduled {
+		a.info.Due = time.UnixMilli(due)
+	}
+	more := words[taskWords:]
+	if len(more) > 1 {
+		a.info.Payload, a.info.Meta = bytesOf(more[0]), bytesOf(more[1])
+	}
+	if len(more) > 2 {
+		a.info.Reason = taskReasons[more[2]]
+	}
+	if len(more) > 3 {
+		a.mark = more[3]
+	}
+	return a, true
+}
+
+// decodeFault reads the member of a JSON object that an error is kept as.
+func decodeFault(text string) (fault []byte, ok bool) {
+	if text == "" {
+		return nil, true
+	}
+	var r taskRecord
+	if json.Unmarshal([]byte("{"+text+"}"), &r) != nil {
+		return nil, false
+	}
+	return r.data(r.Error, r.Error64)
+}
+
+func bytesOf(s string) []byte {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
 }

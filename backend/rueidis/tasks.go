@@ -11,11 +11,6 @@ func (b *Backend) Submit(context.Context, backend.SubmitRequest) (backend.Submit
 	return backend.SubmitReply{}, backend.ErrUnsupported
 }
 
-// Watch is not there yet.
-func (b *Backend) Watch(context.Context, backend.WatchRequest) (backend.WatchReply, error) {
-	return backend.WatchReply{}, backend.ErrUnsupported
-}
-
 // Fetch is not there yet.
 func (b *Backend) Fetch(context.Context, backend.FetchRequest) (backend.FetchReply, error) {
 	return backend.FetchReply{}, backend.ErrUnsupported
@@ -29,19 +24,4 @@ func (b *Backend) Report(context.Context, backend.ReportRequest) (backend.Report
 // RenewTasks is not there yet.
 func (b *Backend) RenewTasks(context.Context, backend.RenewRequest) (backend.RenewReply, error) {
 	return backend.RenewReply{}, backend.ErrUnsupported
-}
-
-// EditTasks is not there yet.
-func (b *Backend) EditTasks(context.Context, backend.TaskEdit) (backend.TaskEditReply, error) {
-	return backend.TaskEditReply{}, backend.ErrUnsupported
-}
-
-// Tasks is not there yet.
-func (b *Backend) Tasks(context.Context, backend.TasksRequest) (backend.TasksReply, error) {
-	return backend.TasksReply{}, backend.ErrUnsupported
-}
-
-// Stats is not there yet.
-func (b *Backend) Stats(context.Context, backend.StatsRequest) (backend.QueueStats, error) {
-	return backend.QueueStats{}, backend.ErrUnsupported
 }

@@ -33,7 +33,7 @@ type watched struct {
 	watches  []*watching
 	one      [1]*watching // room for the first of them
 	begun    bool         // the server knows that we watch
-	progress bool         // and that somebody wants to know of progress, too
+	mark     string       // with which it is asked for, see taskwatch.lua
 	since    int64        // server's time in ms when it was known last not to have ended; 0: never
 	deadline time.Time    // when its time is over, by our clock
 	asked    time.Time
@@ -101,7 +101,9 @@ func (ts *taskSpace) began(w *watching, info backend.TaskInfo) *backend.Watching
 	defer ts.mu.Unlock()
 	if x := w.watched; ts.watched[x.id] == x {
 		x.begun = true
-		x.progress = x.progress || w.progress
+		if w.progress && x.mark == markNone {
+			x.mark = markProgress
+		}
 		x.asked = time.Now()
 		x.again = x.again || x.lapses != ts.lapses
 		ts.stands(x, info)

@@ -69,6 +69,20 @@ var (
 	queue string
 	//go:embed lockholders.lua
 	lockHolders string
+	//go:embed tasks.lua
+	tasks string
+	//go:embed taskanswers.lua
+	taskAnswers string
+	//go:embed taskwatch.lua
+	taskWatch string
+	//go:embed taskedit.lua
+	taskEdit string
+	//go:embed tasklook.lua
+	taskLook string
+	//go:embed tasklist.lua
+	taskList string
+	//go:embed taskstats.lua
+	taskStats string
 	//go:embed set.lua
 	set string
 	//go:embed delete.lua
@@ -102,6 +116,15 @@ var (
 	LockLimit    = constants + onNames + lockLimit
 	LockWatch    = constants + onNames + lockWatch
 	LockLeave    = constants + onNames + lockLeave
+)
+
+// Scripts on tasks. Their KEYS and the first of their ARGV are those that tasks.lua names.
+var (
+	TaskWatch = tasks + taskAnswers + taskWatch
+	TaskEdit  = tasks + taskEdit
+	TaskLook  = tasks + taskAnswers + taskLook
+	TaskList  = tasks + taskAnswers + taskList
+	TaskStats = tasks + taskStats
 )
 
 // Scripts on values and sets, and those that only look. Their headers name their KEYS.

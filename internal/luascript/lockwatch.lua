@@ -9,8 +9,6 @@
 --       waits for ends, -1 if none does; {name, fence, ...} if that was granted and not yet renewed; 2 if nothing can be
 --       said: it was not looked at, or its process knows better; 0 if it is in none of these states
 -- Cost  one round trip; one command a name, or at a glance one for all, and some more for a request that is looked at
-local STALE = 2 -- requests that are looked at, whether anybody still needs them
-
 local process, glance = ARGV[2], ARGV[3] == '1'
 local tokens, lists = wanted(4)
 
@@ -59,14 +57,7 @@ for i = 1, #tokens do
   end
 end
 
--- What was granted to a process that died, and has passed on, is forgotten here.
-local some = glance and {} or call('HRANDFIELD', requests, STALE)
-for i = 1, #some do
-  local token = some[i]
-  local r = request(token)
-  if not r or r[5] and r[7] < ms - 1000 or not r[5] and not inLine(token, r) then forgotten[token] = true end
-end
-
+if not glance then forgetStale(inLine) end
 flush()
 local known, kept = 1, {}
 if not glance then

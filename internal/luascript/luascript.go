@@ -37,6 +37,8 @@ var (
 	release string
 	//go:embed collect.lua
 	collect string
+	//go:embed stale.lua
+	stale string
 	//go:embed watch.lua
 	watch string
 	//go:embed leave.lua
@@ -71,6 +73,10 @@ var (
 	lockHolders string
 	//go:embed tasks.lua
 	tasks string
+	//go:embed taskexchange.lua
+	taskExchange string
+	//go:embed taskundo.lua
+	taskUndo string
 	//go:embed taskanswers.lua
 	taskAnswers string
 	//go:embed taskwatch.lua
@@ -103,7 +109,7 @@ var (
 	Assign   = constants + onPools + assign
 	Release  = constants + onPools + release
 	Collect  = constants + onPools + collect
-	Watch    = constants + onPools + watch
+	Watch    = constants + onPools + stale + watch
 	Leave    = constants + onPools + leave
 	Reclaim  = constants + onPools + reclaim
 )
@@ -114,12 +120,14 @@ var (
 	LockUndo     = constants + onNames + lockUndo
 	LockForce    = constants + onNames + lockForce
 	LockLimit    = constants + onNames + lockLimit
-	LockWatch    = constants + onNames + lockWatch
+	LockWatch    = constants + onNames + stale + lockWatch
 	LockLeave    = constants + onNames + lockLeave
 )
 
 // Scripts on tasks. Their KEYS and the first of their ARGV are those that tasks.lua names.
 var (
+	TaskExchange = tasks + taskExchange
+	TaskUndo = tasks + taskUndo
 	TaskWatch = tasks + taskAnswers + taskWatch
 	TaskEdit  = tasks + taskEdit
 	TaskLook  = tasks + taskAnswers + taskLook

@@ -8,8 +8,6 @@
 --       for each token: 1 if it waits, {member, fence, ...} if that was granted and not yet renewed, 0 if it is in
 --       neither state
 -- Cost  one round trip; O(count + tokens)
-local STALE = 2 -- requests that are looked at, whether anybody still needs them
-
 local process, count = ARGV[4], tonumber(ARGV[5])
 
 alive[process] = true
@@ -45,15 +43,7 @@ for i = 1, #tokens do
   states[i] = state
 end
 
--- What was granted to a process that died, and has passed on, is forgotten here.
-local some = call('HRANDFIELD', requests, STALE)
-for i = 1, #some do
-  local r = request(some[i])
-  if r and (r[9] and r[11] < ms - 1000 or not r[9] and not call('ZSCORE', line, some[i])) then
-    forgotten[some[i]] = true
-  end
-end
-
+forgetStale(function(token) return call('ZSCORE', line, token) end)
 flush()
 local known = stay(process)
 call('ZREMRANGEBYSCORE', processes, '-inf', int(ms - KEEP))

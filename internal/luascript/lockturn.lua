@@ -62,6 +62,8 @@ if form == 'unlock' and owner == ARGV[3] then
   local reply = turn()
   if reply then return reply end
 elseif form == 'enter' and owner and owner ~= SHARED then
+  local FRESH = 500 -- ms for which the last word of a process is good enough; far less than what passes between two beats
+
   local function turn()
     local call = redis.call
     local lock, line, requests, processes, token, process = KEYS[1], KEYS[2], KEYS[5], KEYS[6], ARGV[3], ARGV[5]
@@ -71,7 +73,7 @@ elseif form == 'enter' and owner and owner ~= SHARED then
     local ms = math.floor(us / 1000)
     if call('ZCOUNT', processes, '-inf', '(' .. ms) > 0 then return end -- who waits for nothing may be in front
     local sequence = call('GET', KEYS[7])
-    local known = call('ZSCORE', processes, process) and 1 or 0
+    local seen = tonumber(call('ZSCORE', processes, process) or nil)
     local name = string.sub(lock, #select(6, struct.unpack('ssssss', ARGV[1])) + 1)
 
     -- From here on it writes.
@@ -79,12 +81,14 @@ elseif form == 'enter' and owner and owner ~= SHARED then
     call('HSET', requests, token, cmsgpack.pack({ process, tonumber(ARGV[6]), us, { name, 0, 0 } }))
     call('SET', KEYS[7], string.format('%.0f', sequence), 'PX', KEEP)
     call('ZADD', line, string.format('%.0f', sequence - ARGV[7] * CLASS), token)
-    call('ZADD', processes, ms + LIFE, process)
-    call('PEXPIRE', processes, KEEP)
+    if not seen or seen < ms + LIFE - FRESH then
+      call('ZADD', processes, ms + LIFE, process)
+      call('PEXPIRE', processes, KEEP)
+    end
     call('PEXPIRE', line, KEEP)
     call('PEXPIRE', requests, KEEP)
     local first = call('ZRANGE', line, 0, 0)[1] == token and 1 or 0
-    return { '', '', { 2, first, call('PTTL', lock), known } }
+    return { '', '', { 2, first, call('PTTL', lock), seen and 1 or 0 } }
   end
 
   local reply = turn()

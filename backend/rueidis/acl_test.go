@@ -31,6 +31,7 @@ func (r *room) user(rules ...string) string {
 
 // TestACL shows that the rules that ACLRules gives are enough for everything.
 func TestACL(t *testing.T) {
+	t.Parallel()
 	shared := redistest.URL(t)
 	t.Run("methods", func(t *testing.T) {
 		r := newRoom(t, shared)
@@ -44,11 +45,11 @@ func TestACL(t *testing.T) {
 	})
 	t.Run("contract", func(t *testing.T) {
 		t.Parallel()
-		r := newRoom(t, shared)
+		r := newRoom(t, redistest.Start(t).URL())
 		limited := r.user(append(ACLRules(), "+scan", "~backendtest-*", "~{backendtest-*", "&backendtest-*|*",
 			"&{backendtest-*|*")...)
 		backendtest.Run(t, func(t *testing.T) backend.Backend {
-			b, err := Open(t.Context(), limited)
+			b, err := Open(t.Context(), limited, CallTimeout(patience))
 			require.NoError(t, err)
 			return b
 		})
@@ -99,6 +100,7 @@ func TestACLWithoutCommand(t *testing.T) {
 
 // TestACLWithoutKeys shows what a user gets who may not touch the keys: the rules, and nothing has changed.
 func TestACLWithoutKeys(t *testing.T) {
+	t.Parallel()
 	shared := redistest.URL(t)
 	r := newRoom(t, shared)
 	admin := r.process(shared)
@@ -148,6 +150,7 @@ func TestACLWithoutKeys(t *testing.T) {
 
 // TestCommands holds the list of commands against the scripts.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("../../internal/luascript/*.lua")
 	require.NoError(t, err)
 	called := map[string]bool{"smismember": true, "sscan": true, "srem": true, "eval": true, "evalsha": true} // by the client itself

@@ -16,6 +16,7 @@ import (
 
 // TestNoStepIsLong puts more in the way of a take than one step may put right: it takes several.
 func TestNoStepIsLong(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
 	b := r.process(s.URL())

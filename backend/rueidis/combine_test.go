@@ -19,6 +19,7 @@ import (
 // TestEverybodyGetsHisOwn lets many callers at once take, renew and give back different members, some of which
 // others hold, and compares each answer with what it has to be.
 func TestEverybodyGetsHisOwn(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	r := newRoom(t, url)
 	b := r.process(url)
@@ -80,6 +81,7 @@ func (r *room) scripts() (n int) {
 
 // TestCallsAreShared counts the calls that many callers at once need.
 func TestCallsAreShared(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
 	b := r.process(s.URL())
@@ -113,6 +115,7 @@ func TestCallsAreShared(t *testing.T) {
 // TestLeavingAtOnce ends the context of callers while the server stands still: those that were not sent leave no
 // trace, those that were are given back.
 func TestLeavingAtOnce(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
 	b := r.process(s.URL(), CallTimeout(time.Minute))
@@ -163,10 +166,11 @@ func TestLeavingAtOnce(t *testing.T) {
 
 // TestOverdue lets the server stand still for longer than a call may take.
 func TestOverdue(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
-	b := r.process(s.URL(), CallTimeout(200*time.Millisecond))
-	r.extend(b, members(10)...)
+	b, other := r.impatient(s.URL(), 200*time.Millisecond), r.process(s.URL())
+	r.extend(other, members(10)...)
 	s.Pause()
 	_, err := b.Take(t.Context(), r.request("lost"))
 	require.ErrorIs(t, err, backend.ErrUnavailable)
@@ -178,11 +182,12 @@ func TestOverdue(t *testing.T) {
 		pool, err := b.Inspect(t.Context(), backend.InspectRequest{Namespace: r.ns})
 		return err == nil && len(free(pool)) == 10
 	})
-	r.sound(b)
+	r.sound(other)
 }
 
 // TestCloseWhileBusy shows that what is under way ends as it would, and that nothing begins afterwards.
 func TestCloseWhileBusy(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
 	b := r.process(s.URL())
@@ -224,6 +229,7 @@ func TestCloseWhileBusy(t *testing.T) {
 
 // TestLargeLists extends, assigns and shrinks by lists of ten thousand.
 func TestLargeLists(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	r := newRoom(t, url)
 	b := r.process(url)

@@ -20,25 +20,38 @@ func open(t testing.TB, opts ...Option) *Backend {
 	return b
 }
 
-func TestContract(t *testing.T) {
-	t.Parallel()
-	backendtest.Run(t, func(t *testing.T) backend.Backend { return open(t) })
-}
-
-func TestContractRESP2(t *testing.T) {
-	t.Parallel()
+// contract runs all cases in a database of their own: to scan it takes as long as it is large, whoever filled it.
+func contract(t *testing.T, database int, change func(*rueidis.ClientOption), opts ...Option) {
+	t.Helper()
+	opts = append(opts, CallTimeout(patience))
 	backendtest.Run(t, func(t *testing.T) backend.Backend {
 		option, err := rueidis.ParseURL(redistest.URL(t))
 		require.NoError(t, err)
-		option.AlwaysRESP2 = true
-		option.DisableCache = true
-		b, err := OpenOption(t.Context(), option)
+		option.SelectDB = database
+		change(&option)
+		b, err := OpenOption(t.Context(), option, opts...)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = b.Close() })
 		return b
 	})
 }
 
+func TestContract(t *testing.T) {
+	t.Parallel()
+	contract(t, 1, func(*rueidis.ClientOption) {})
+}
+
+func TestContractRESP2(t *testing.T) {
+	t.Parallel()
+	contract(t, 2, func(option *rueidis.ClientOption) { option.AlwaysRESP2, option.DisableCache = true, true })
+}
+
+func TestContractTracking(t *testing.T) {
+	t.Parallel()
+	contract(t, 3, func(*rueidis.ClientOption) {}, Tracking())
+}
+
 func TestRecordings(t *testing.T) {
+	t.Parallel()
 	backendtest.Replay(t, func(t *testing.T) backend.Backend { return open(t) })
 }

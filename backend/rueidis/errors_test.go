@@ -16,6 +16,7 @@ import (
 )
 
 func TestErrors(t *testing.T) {
+	t.Parallel()
 	b := open(t)
 	ns := backend.Namespace{Prefix: "p*", Suffix: "s"}
 	// replied gives what the server would have answered.
@@ -78,6 +79,7 @@ func TestErrors(t *testing.T) {
 
 // TestOutOfMemory fills the server: nothing can be taken or added, but everything given back.
 func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	r := newRoom(t, s.URL())
 	b := r.process(s.URL())

@@ -2,6 +2,7 @@ package rueidis
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,13 +74,17 @@ var damage = []struct {
 
 // TestGarbage makes all calls on a pool with each kind of damage: none is aborted, and Collect mends what is left.
 func TestGarbage(t *testing.T) {
-	url := redistest.URL(t)
+	t.Parallel()
+	url := redistest.Start(t).URL()
 	r := newRoom(t, url)
 	b := r.process(url)
 	for _, d := range damage {
 		t.Run(d.name, func(t *testing.T) {
 			for _, m := range methods() {
-				r.ns.Prefix = redistest.Prefix(t)
+				if slices.Contains(ofLocks, m.name) {
+					continue // which has nothing to do with the pool
+				}
+				r.do("FLUSHALL")
 				r.furnish(b)
 				d.do(r)
 				require.NoError(t, m.do(t.Context(), b, r.ns), m.name)
@@ -108,6 +113,7 @@ func (r *room) mended(t require.TestingT, b *Backend, after string) {
 
 // TestRandomGarbage writes random values into all keys of a pool and makes random calls.
 func TestRandomGarbage(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	r := newRoom(t, url)
 	b := r.process(url)

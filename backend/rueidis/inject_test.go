@@ -140,7 +140,7 @@ func (in *injection) use(t *testing.T, f failer, ns backend.Namespace, m, n, tok
 	}
 	wait := bound
 	wait.Token = second
-	entered, err := b.Enter(ctx, backend.EnterRequest{Take: wait, Priority: 3})
+	entered, err := b.Enter(ctx, backend.EnterRequest{Take: wait, Priority: 3, ClaimTTL: time.Hour})
 	is.NoError(err)
 	is.NotNil(entered.Handover)
 	queue, err := b.Queue(ctx, backend.QueueRequest{Namespace: ns, Token: second, Limit: 10})
@@ -156,7 +156,7 @@ func (in *injection) use(t *testing.T, f failer, ns backend.Namespace, m, n, tok
 		is.Len(h.Grants, 1)
 		is.Equal(m, h.Grants[0].Member)
 		is.Equal(second, h.Grants[0].Token)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		is.FailNow("no hand-over")
 	}
 	renewed, err := b.Renew(ctx, backend.RenewRequest{Namespace: ns, Items: []backend.Renewal{
@@ -238,7 +238,7 @@ func (in *injection) useNames(t *testing.T, f failer, ns backend.Namespace, name
 	is.NoError(err)
 	is.Len(got.Grants, 2)
 	is.Equal(name, got.Grants[0].Member)
-	entered, err := b.Enter(ctx, backend.EnterRequest{Lock: ask(second), Priority: -2})
+	entered, err := b.Enter(ctx, backend.EnterRequest{Lock: ask(second), Priority: -2, ClaimTTL: time.Hour})
 	is.NoError(err)
 	is.NotNil(entered.Handover)
 	third := "third"
@@ -271,7 +271,7 @@ func (in *injection) useNames(t *testing.T, f failer, ns backend.Namespace, name
 		is.Len(h.Grants, 2)
 		is.Equal(name, h.Grants[0].Member)
 		is.Equal(second, h.Grants[1].Token)
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		is.FailNow("no hand-over")
 	}
 	renewed, err := b.RenewLocks(ctx, backend.RenewRequest{Namespace: ns, Items: []backend.Renewal{
@@ -314,6 +314,7 @@ func (in *injection) stays(t *testing.T, spaces ...backend.Namespace) {
 // TestNastyNames: whatever a name is made of, it comes back byte for byte, is never a part of a script, and never leads
 // out of its namespace.
 func TestNastyNames(t *testing.T) {
+	t.Parallel()
 	in := newInjection(t)
 	plain := backend.Namespace{Prefix: "inject", Suffix: "pool"}
 
@@ -337,6 +338,7 @@ func TestNastyNames(t *testing.T) {
 
 // TestNastyNamespaces: the same holds for the names of namespaces.
 func TestNastyNamespaces(t *testing.T) {
+	t.Parallel()
 	in := newInjection(t)
 	var spaces []backend.Namespace
 	for i, name := range nasty {
@@ -354,6 +356,7 @@ func TestNastyNamespaces(t *testing.T) {
 
 // TestDrawnNames: and for what nobody thought of.
 func TestDrawnNames(t *testing.T) {
+	t.Parallel()
 	in := newInjection(t)
 	ns := backend.Namespace{Prefix: "inject", Suffix: "drawn"}
 	rapid.Check(t, func(rt *rapid.T) {
@@ -366,6 +369,7 @@ func TestDrawnNames(t *testing.T) {
 
 // TestAssignOverImpossibleNames: what stands in a pool under names that no member can have goes, whatever its links say.
 func TestAssignOverImpossibleNames(t *testing.T) {
+	t.Parallel()
 	for _, value := range []string{"||||-1", "m00000||m00001||-1", "#ALLOCATED||#ALLOCATED||-1", "||m00000||-1", ""} {
 		for _, head := range []string{"m00000", "", "|x", "nobody"} {
 			r := newRoom(t, redistest.URL(t))

@@ -18,8 +18,13 @@ import (
 	"github.com/redisallocator/redisallocator/internal/redistest"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const (
+	// patience is how long a test waits for what must happen.
+	patience = time.Minute
+	// soon is longer than a busy machine needs for what happens at once, and shorter than anything else that would bring it
+	// about: a lease of an hour, or a call that nobody answers.
+	soon = 20 * time.Second
+)
 
 // until looks until seen is satisfied, and tells how long that took.
 func until(t testing.TB, what string, seen func() bool) time.Duration {
@@ -33,6 +38,21 @@ func until(t testing.TB, what string, seen func() bool) time.Duration {
 		}
 	}
 	return time.Since(begin)
+}
+
+// quick expects that what attempt measures takes less than limit. A machine may stand still for a moment: one of some
+// attempts will do.
+func quick(t testing.TB, limit time.Duration, attempt func() time.Duration) {
+	t.Helper()
+	var took []time.Duration
+	for range 5 {
+		d := attempt()
+		if d < limit {
+			return
+		}
+		took = append(took, d)
+	}
+	require.FailNow(t, "too slow", "%v, each longer than %v", took, limit)
 }
 
 // room is a namespace on a server, and a connection of its own to look at it.
@@ -53,13 +73,38 @@ func newRoom(t testing.TB, url string) *room {
 	return &room{TB: t, url: url, ns: backend.Namespace{Prefix: redistest.Prefix(t), Suffix: "allocator"}, raw: raw}
 }
 
-// process opens a backend that has nothing in common with others but the server at url.
+// process opens a backend that has nothing in common with others but the server at url. Its calls do not run out of time,
+// however slow the machine is.
 func (r *room) process(url string, opts ...Option) *Backend {
 	r.Helper()
-	b, err := Open(r.Context(), url, opts...)
+	b, err := Open(r.Context(), url, append([]Option{CallTimeout(patience)}, opts...)...)
 	require.NoError(r, err)
 	r.Cleanup(func() { _ = b.Close() })
 	return b
+}
+
+// impatient opens a backend whose calls run out of time soon, though not the first ones.
+func (r *room) impatient(url string, timeout time.Duration) *Backend {
+	r.Helper()
+	var b *Backend
+	r.patiently("open", func() (err error) {
+		b, err = Open(r.Context(), url, CallTimeout(timeout))
+		return err
+	})
+	r.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// warm takes a member and gives it back, so that the scripts are known.
+func (r *room) warm(b *Backend) {
+	r.Helper()
+	r.patiently("take", func() error {
+		got, err := b.Take(context.Background(), r.request(backend.NewToken()))
+		if err == nil {
+			r.giveBack(b, got.Grants...)
+		}
+		return err
+	})
 }
 
 func members(n int) []string {
@@ -146,7 +191,7 @@ func (r *room) wait(b *Backend, req backend.EnterRequest) <-chan backend.Handove
 
 func (r *room) waitFor(b *Backend, token string) <-chan backend.Handover {
 	r.Helper()
-	return r.wait(b, backend.EnterRequest{Take: r.request(token)})
+	return r.wait(b, backend.EnterRequest{Take: r.request(token), ClaimTTL: time.Hour})
 }
 
 // granted waits for a hand-over, and tells how long that took.
@@ -169,6 +214,15 @@ func (r *room) granted(ch <-chan backend.Handover) (backend.Handover, time.Durat
 // do sends a command on the connection that only looks.
 func (r *room) do(words ...string) rueidis.RedisResult {
 	return r.raw.Do(context.Background(), r.raw.B().Arbitrary(words...).Build())
+}
+
+// all sends commands in one go.
+func (r *room) all(commands ...[]string) []rueidis.RedisResult {
+	list := make(rueidis.Commands, len(commands))
+	for i, words := range commands {
+		list[i] = r.raw.B().Arbitrary(words...).Build()
+	}
+	return r.raw.DoMulti(context.Background(), list...)
 }
 
 // number asks again if the server was away.

@@ -19,6 +19,7 @@ import (
 
 // TestOrder lets 64 requests of 8 processes and 3 classes wait for 4 members, and gives those back one by one.
 func TestOrder(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	var nodes [8]*Backend
 	for i := range nodes {
@@ -34,7 +35,9 @@ func TestOrder(t *testing.T) {
 	line := make([]request, 64)
 	for i := range line {
 		q := request{node: rand.IntN(len(nodes)), priority: rand.IntN(3) - 1, arrival: i}
-		q.handover = r.wait(nodes[q.node], backend.EnterRequest{Take: r.request(strconv.Itoa(i)), Priority: q.priority})
+		q.handover = r.wait(nodes[q.node], backend.EnterRequest{
+			Take: r.request(strconv.Itoa(i)), Priority: q.priority, ClaimTTL: time.Hour,
+		})
 		line[i] = q
 	}
 	slices.SortStableFunc(line, func(a, b request) int { return cmp.Compare(b.priority, a.priority) })
@@ -63,6 +66,7 @@ func TestOrder(t *testing.T) {
 
 // TestCrowd has 64 goroutines of 8 processes take turns on 4 members: each acquisition takes one try.
 func TestCrowd(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	var nodes [8]*Backend
 	for i := range nodes {
@@ -75,7 +79,9 @@ func TestCrowd(t *testing.T) {
 		b := nodes[i%len(nodes)]
 		for round := 0; round < rounds; {
 			tries[i]++
-			got, err := b.Enter(context.Background(), backend.EnterRequest{Take: r.request(backend.NewToken())})
+			got, err := b.Enter(context.Background(), backend.EnterRequest{
+				Take: r.request(backend.NewToken()), ClaimTTL: time.Hour,
+			})
 			if !assert.NoError(t, err) {
 				return
 			}
@@ -90,31 +96,33 @@ func TestCrowd(t *testing.T) {
 			r.giveBack(b, grants...)
 		}
 	})
-	total := 0
 	for _, n := range tries {
-		total += n
+		assert.Equal(t, rounds, n, "tries")
 	}
-	assert.LessOrEqual(t, float64(total), 1.05*64*rounds, "tries")
 	r.clean(nodes[0])
 }
 
 // TestWaiterWhoseProcessDied: the connection of the first in line breaks without a word.
 func TestWaiterWhoseProcessDied(t *testing.T) {
+	t.Parallel()
 	t.Run("just now", func(t *testing.T) { // its claim passes on
-		r := newRoom(t, redistest.URL(t))
-		proxy := redistest.NewProxy(t, addr(t, r.url))
-		dying, other := r.process(proxy.URL()), r.process(r.url)
-		r.extend(other, "m")
-		held := r.take(other, "first", 1, time.Hour)
-		req := backend.EnterRequest{Take: r.request("dying"), ClaimTTL: 300 * time.Millisecond}
-		r.wait(dying, req)
-		waiting := r.waitFor(other, "other")
-		proxy.Refuse()
-		r.giveBack(other, held...)
-		h, after := r.granted(waiting)
-		assert.Less(t, after, 600*time.Millisecond)
-		require.True(t, r.renew(other, h.Grants...))
-		r.giveBack(other, h.Grants...)
+		t.Parallel()
+		quick(t, time.Second, func() time.Duration {
+			r := newRoom(t, redistest.URL(t))
+			proxy := redistest.NewProxy(t, addr(t, r.url))
+			dying, other := r.process(proxy.URL()), r.process(r.url)
+			r.extend(other, "m")
+			held := r.take(other, "first", 1, time.Hour)
+			req := backend.EnterRequest{Take: r.request("dying"), ClaimTTL: 300 * time.Millisecond}
+			r.wait(dying, req)
+			waiting := r.waitFor(other, "other")
+			proxy.Refuse()
+			r.giveBack(other, held...)
+			h, after := r.granted(waiting)
+			require.True(t, r.renew(other, h.Grants...))
+			r.giveBack(other, h.Grants...)
+			return after
+		})
 	})
 	t.Run("for a while", func(t *testing.T) { // it is passed over at once
 		t.Parallel()
@@ -129,7 +137,7 @@ func TestWaiterWhoseProcessDied(t *testing.T) {
 		until(t, "the dead waiter is found", func() bool { return r.line() == 1 })
 		r.giveBack(other, held...)
 		h, after := r.granted(waiting)
-		assert.Less(t, after, time.Second)
+		assert.Less(t, after, soon)
 		require.True(t, r.renew(other, h.Grants...))
 		r.giveBack(other, h.Grants...)
 		r.clean(other)
@@ -138,23 +146,28 @@ func TestWaiterWhoseProcessDied(t *testing.T) {
 
 // TestCloseLeavesTheLine: who waits elsewhere is served at once after a backend was closed in good order.
 func TestCloseLeavesTheLine(t *testing.T) {
-	r := newRoom(t, redistest.URL(t))
-	leaving, other := r.process(r.url), r.process(r.url)
-	r.extend(other, "m")
-	held := r.take(other, "first", 1, time.Hour)
-	gone := r.waitFor(leaving, "leaving")
-	waiting := r.waitFor(other, "other")
-	require.NoError(t, leaving.Close())
-	require.ErrorIs(t, (<-gone).Err, backend.ErrClosed)
-	assert.Equal(t, 1, r.line())
-	r.giveBack(other, held...)
-	h, after := r.granted(waiting)
-	assert.Less(t, after, time.Second)
-	r.giveBack(other, h.Grants...)
+	t.Parallel()
+	quick(t, beat, func() time.Duration {
+		r := newRoom(t, redistest.URL(t))
+		leaving, other := r.process(r.url), r.process(r.url)
+		r.extend(other, "m")
+		held := r.take(other, "first", 1, time.Hour)
+		gone := r.waitFor(leaving, "leaving")
+		waiting := r.waitFor(other, "other")
+		begin := time.Now()
+		require.NoError(t, leaving.Close())
+		require.ErrorIs(t, (<-gone).Err, backend.ErrClosed)
+		until(t, "it has left", func() bool { return r.line() == 1 })
+		r.giveBack(other, held...)
+		h, _ := r.granted(waiting)
+		r.giveBack(other, h.Grants...)
+		return time.Since(begin)
+	})
 }
 
 // TestFreedWithoutAWord: the first in line notices what Python or an administrator frees.
 func TestFreedWithoutAWord(t *testing.T) {
+	t.Parallel()
 	for name, free := range map[string]func(r *room){
 		"a lock is removed": func(r *room) { r.do("DEL", r.ns.Lock("m")) },
 		"a member is put back": func(r *room) { // as Python does
@@ -164,14 +177,17 @@ func TestFreedWithoutAWord(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRoom(t, redistest.URL(t))
-			b := r.process(r.url)
-			r.extend(b, "m")
-			r.take(b, "first", 1, time.Hour)
-			waiting := r.waitFor(b, "waiter")
-			free(r)
-			_, after := r.granted(waiting)
-			assert.Less(t, after, 350*time.Millisecond, "a look every 250 ms, and what a busy machine adds")
+			t.Parallel()
+			quick(t, 400*time.Millisecond, func() time.Duration { // a look every 250 ms, and what a busy machine adds
+				r := newRoom(t, redistest.URL(t))
+				b := r.process(r.url)
+				r.extend(b, "m")
+				r.take(b, "first", 1, time.Hour)
+				waiting := r.waitFor(b, "waiter")
+				free(r)
+				_, after := r.granted(waiting)
+				return after
+			})
 		})
 	}
 }
@@ -188,32 +204,34 @@ func TestLapseInALargePool(t *testing.T) {
 	r.take(b, backend.NewToken(), 999, backend.NoExpiry)
 	const ttl = 300 * time.Millisecond
 	member := r.take(b, "short", 1, time.Hour)[0]
-	var late []time.Duration
-	for range 7 {
-		waiting := r.waitFor(b, backend.NewToken())
-		got, err := b.Renew(t.Context(), backend.RenewRequest{
-			Namespace: r.ns, Items: []backend.Renewal{{Member: member.Member, Token: member.Token, TTL: ttl}},
-		})
-		end := time.Now().Add(ttl)
-		require.NoError(t, err)
-		require.Equal(t, []bool{true}, got.Renewed)
-		h, _ := r.granted(waiting)
-		late = append(late, time.Since(end))
-		assert.Equal(t, member.Member, h.Grants[0].Member)
-		require.True(t, r.renew(b, h.Grants...))
-		member = h.Grants[0]
-	}
-	t.Logf("%v after the deadline", late)
-	assert.Less(t, median(late), 50*time.Millisecond)
+	quick(t, 50*time.Millisecond, func() time.Duration {
+		var late []time.Duration
+		for range 5 {
+			waiting := r.waitFor(b, backend.NewToken())
+			got, err := b.Renew(t.Context(), backend.RenewRequest{
+				Namespace: r.ns, Items: []backend.Renewal{{Member: member.Member, Token: member.Token, TTL: ttl}},
+			})
+			end := time.Now().Add(ttl)
+			require.NoError(t, err)
+			require.Equal(t, []bool{true}, got.Renewed)
+			h, _ := r.granted(waiting)
+			late = append(late, time.Since(end))
+			assert.Equal(t, member.Member, h.Grants[0].Member)
+			require.True(t, r.renew(b, h.Grants...))
+			member = h.Grants[0]
+		}
+		return median(late)
+	})
 }
 
 // TestLostMessage: a hand-over whose message went astray is found by asking.
 func TestLostMessage(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	giver, taker := r.process(r.url), r.process(r.url)
 	r.extend(giver, "m")
 	held := r.take(giver, "first", 1, time.Hour)
-	waiting := r.waitFor(taker, "waiter")
+	waiting := r.waitFor(taker, "waiter") // with a claim of an hour
 
 	sp, err := giver.space(r.ns)
 	require.NoError(t, err)
@@ -221,11 +239,10 @@ func TestLostMessage(t *testing.T) {
 	args.argv[2] = "nowhere|" // in place of the prefix of the channels
 	_, err = sp.call(t.Context(), exchangeScript, args.argv)
 	require.NoError(t, err)
-	h, after := r.granted(waiting)
-	assert.Less(t, after, 2*beat)
+	h, _ := r.granted(waiting)
 	assert.Equal(t, "m", h.Grants[0].Member)
 	assert.Greater(t, h.Grants[0].Fence, held[0].Fence)
-	assert.Equal(t, backend.DefaultClaimTTL, h.Grants[0].TTL)
+	assert.Equal(t, time.Hour, h.Grants[0].TTL)
 	require.True(t, r.renew(taker, h.Grants...))
 	r.giveBack(taker, h.Grants...)
 	r.clean(giver)
@@ -233,6 +250,7 @@ func TestLostMessage(t *testing.T) {
 
 // TestLostPlace: waiters whom the line has forgotten enter again, in their order.
 func TestLostPlace(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(r *room){
 		"all data": func(r *room) {
 			keys, err := r.do("KEYS", r.ns.Base()+"*").AsStrSlice()
@@ -277,6 +295,7 @@ func TestLostPlace(t *testing.T) {
 
 // TestForgottenHandover: what is remembered of a hand-over to a process that died does not stay.
 func TestForgottenHandover(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	proxy := redistest.NewProxy(t, addr(t, r.url))
 	dying, other := r.process(proxy.URL()), r.process(r.url)
@@ -296,6 +315,7 @@ func TestForgottenHandover(t *testing.T) {
 
 // TestConstantsOfTheScripts: the script counts a process as dead after some beats that it has missed.
 func TestConstantsOfTheScripts(t *testing.T) {
+	t.Parallel()
 	assert.Contains(t, luascript.Watch, "local LIFE = 5000 ")
 	assert.Greater(t, 5*time.Second, 3*beat)
 }

@@ -64,9 +64,15 @@ func (r *lockRoom) unlock(b *Backend, grants ...backend.Grant) {
 
 func (r *lockRoom) extend(b *Backend, grants ...backend.Grant) bool {
 	r.Helper()
+	return r.extendFor(b, time.Hour, grants...)
+}
+
+// extendFor sets another TTL.
+func (r *lockRoom) extendFor(b *Backend, ttl time.Duration, grants ...backend.Grant) bool {
+	r.Helper()
 	req := backend.RenewRequest{Namespace: r.ns}
 	for _, g := range grants {
-		req.Items = append(req.Items, backend.Renewal{Member: g.Member, Token: g.Token, TTL: time.Hour})
+		req.Items = append(req.Items, backend.Renewal{Member: g.Member, Token: g.Token, TTL: ttl})
 	}
 	var got backend.RenewReply
 	r.patiently("renew", func() (err error) {
@@ -79,7 +85,7 @@ func (r *lockRoom) extend(b *Backend, grants ...backend.Grant) bool {
 // waitsFor joins the lines.
 func (r *lockRoom) waitsFor(b *Backend, token string, items ...backend.LockItem) <-chan backend.Handover {
 	r.Helper()
-	return r.wait(b, backend.EnterRequest{Lock: r.asks(token, items...)})
+	return r.wait(b, backend.EnterRequest{Lock: r.asks(token, items...), ClaimTTL: time.Hour})
 }
 
 // passes waits for a hand-over to b, confirms it and gives it back.

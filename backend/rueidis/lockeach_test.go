@@ -26,6 +26,7 @@ func eachBatch(r *lockRoom, held []backend.Grant) []*part {
 
 // TestPartsInCallsOfTheirOwn: a batch of those who are ready to wait, with and without the script in the server.
 func TestPartsInCallsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	for _, known := range []bool{true, false} {
 		s := redistest.Start(t)
 		r := newLockRoom(t, s.URL())
@@ -55,6 +56,7 @@ func TestPartsInCallsOfTheirOwn(t *testing.T) {
 
 // TestFaultOfOnePart: a key of the wrong type is the fault of him alone who wants that name.
 func TestFaultOfOnePart(t *testing.T) {
+	t.Parallel()
 	r := newLockRoom(t, redistest.URL(t))
 	b := r.process(r.url)
 	sp, err := b.space(r.ns)
@@ -76,6 +78,7 @@ func TestFaultOfOnePart(t *testing.T) {
 
 // TestWhatGoesInOneCall: many parts, and those of whom nobody waits.
 func TestWhatGoesInOneCall(t *testing.T) {
+	t.Parallel()
 	r := newLockRoom(t, redistest.URL(t))
 	b := r.process(r.url)
 	sp, err := b.space(r.ns)

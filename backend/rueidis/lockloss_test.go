@@ -24,6 +24,7 @@ func TestLockWithoutAnswer(t *testing.T) {
 		} {
 			for _, ttl := range []time.Duration{time.Hour, backend.NoExpiry} {
 				t.Run(fmt.Sprint(at, " ", what, " ", ttl), func(t *testing.T) {
+					t.Parallel()
 					r, proxy, b, _ := locksBehindProxy(t)
 					fired := cut(proxy, callFor("lost"))
 					req := r.asks("lost", items...)
@@ -31,7 +32,7 @@ func TestLockWithoutAnswer(t *testing.T) {
 					_, err := b.Lock(t.Context(), req)
 					require.ErrorIs(t, err, backend.ErrUnavailable)
 					<-fired
-					assert.Less(t, until(t, "the names are free", func() bool { return r.left() == "" }), 2*time.Second)
+					assert.Less(t, until(t, "the names are free", func() bool { return r.left() == "" }), soon)
 				})
 			}
 		}
@@ -47,6 +48,7 @@ func TestLockAgainWithoutAnswer(t *testing.T) {
 		} {
 			for _, before := range []int{0, 1, 2} {
 				t.Run(fmt.Sprint(at, " ", what, " after ", before), func(t *testing.T) {
+					t.Parallel()
 					r, proxy, b, other := locksBehindProxy(t)
 					req := r.asks("token", items...)
 					req.Again = true
@@ -92,6 +94,7 @@ func TestDowngradeWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	for at, cut := range cuts {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			r, proxy, b, other := locksBehindProxy(t)
 			r.lock(other, r.asks("token", item("a")))
 			req := r.asks("token", reading("a"))
@@ -114,6 +117,7 @@ func TestUnlockAndRenewWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	for at, cut := range cuts {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
 			r, proxy, b, other := locksBehindProxy(t)
 			req := r.asks("token", item("a"), reading("s"))
 			req.TTL = time.Minute

@@ -3,7 +3,6 @@ package rueidis
 import (
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -14,6 +13,7 @@ import (
 // TestAgainBeforeTheLastOneIsTakenBack: a request with Again whose answer was lost is taken back also if its token has
 // come again meanwhile, and then only that one.
 func TestAgainBeforeTheLastOneIsTakenBack(t *testing.T) {
+	t.Parallel()
 	for _, items := range [][]backend.LockItem{{item("n")}, {reading("n")}} {
 		for _, before := range []int{0, 1} { // so often the token had it already
 			t.Run(fmt.Sprintf("%d units, %d before", items[0].Units, before), func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestAgainBeforeTheLastOneIsTakenBack(t *testing.T) {
 				for range 1 + before {
 					r.unlock(other, held...)
 				}
-				assert.Less(t, until(t, "the name is free", func() bool { return r.left() == "" }), 3*time.Second)
+				assert.Less(t, until(t, "the name is free", func() bool { return r.left() == "" }), soon)
 			})
 		}
 	}

@@ -3,7 +3,6 @@ package rueidis
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,12 +264,18 @@ func (r *room) dump() map[string]string {
 	r.Helper()
 	keys, err := r.do("KEYS", escapeGlob(r.ns.Prefix)+"*").AsStrSlice()
 	require.NoError(r, err)
-	slices.Sort(keys)
 	all := make(map[string]string, len(keys))
+	commands := make([][]string, 0, 2*len(keys))
 	for _, key := range keys {
-		value, err := r.do("DUMP", key).ToString()
+		commands = append(commands, []string{"DUMP", key}, []string{"PEXPIRETIME", key})
+	}
+	replies := r.all(commands...)
+	for i, key := range keys {
+		value, err := replies[2*i].ToString()
 		require.NoError(r, err)
-		all[key] = fmt.Sprintf("%q, ends at %d", value, r.number("PEXPIRETIME", key))
+		ends, err := replies[2*i+1].AsInt64()
+		require.NoError(r, err)
+		all[key] = fmt.Sprintf("%q, ends at %d", value, ends)
 	}
 	return all
 }
@@ -297,6 +302,7 @@ func free(pool backend.InspectReply) (names []string) {
 }
 
 func TestMethods(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	for _, tagged := range []bool{false, true} {
 		r := newRoom(t, url)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestNetstrings(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string][]string{
 		"":               nil,
 		"0:":             {""},

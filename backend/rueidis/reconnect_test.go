@@ -31,6 +31,7 @@ func (r *room) subscribed(b *Backend) {
 }
 
 func TestOnReconnect(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]bool{"listener first": true, "namespace first": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoom(t, redistest.URL(t))
@@ -60,6 +61,7 @@ func TestOnReconnect(t *testing.T) {
 }
 
 func TestOnReconnectEnds(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	proxy := redistest.NewProxy(t, addr(t, r.url))
 	b := r.process(proxy.URL())
@@ -77,6 +79,7 @@ func TestOnReconnectEnds(t *testing.T) {
 
 // TestRestart: the server is killed while somebody waits, and comes back.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	t.Run("with its data", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Start(t, redistest.AppendOnly())
@@ -141,7 +144,7 @@ func TestPausedServer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	r := newRoom(t, server.URL())
-	b, other := r.process(r.url, CallTimeout(time.Second)), r.process(r.url, CallTimeout(time.Second))
+	b, other := r.impatient(r.url, time.Second), r.impatient(r.url, time.Second)
 	r.extend(b, "m")
 	held := r.take(b, "first", 1, time.Hour)
 	first, second := r.waitFor(b, "1"), r.waitFor(other, "2")
@@ -169,6 +172,7 @@ func TestPausedServer(t *testing.T) {
 
 // TestEnterWithoutSubscription: a server that does not allow the channel says so; nothing is left behind.
 func TestEnterWithoutSubscription(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, redistest.User("mute", "pw", "~*", "&nothing", "+@all"))
 	r := newRoom(t, server.URL())
 	b, err := Open(t.Context(), server.UserURL("mute", "pw"))
@@ -186,6 +190,7 @@ func TestEnterWithoutSubscription(t *testing.T) {
 
 // TestEnterEndsWithItsContext also while there is no connection.
 func TestEnterEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	proxy := redistest.NewProxy(t, addr(t, r.url))
 	b := r.process(proxy.URL())
@@ -196,13 +201,14 @@ func TestEnterEndsWithItsContext(t *testing.T) {
 	begin := time.Now()
 	_, err := b.Enter(ctx, backend.EnterRequest{Take: r.request("1")})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	assert.Less(t, time.Since(begin), time.Second)
+	assert.Less(t, time.Since(begin), soon)
 	proxy.Resume()
 	r.clean(b)
 }
 
 // TestCallersClient: a client that is the caller's stays open, and keeps no subscription.
 func TestCallersClient(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	b, err := New(t.Context(), r.raw)
 	require.NoError(t, err)
@@ -213,5 +219,5 @@ func TestCallersClient(t *testing.T) {
 	assert.Equal(t, 1, r.number("PUBLISH", channel, ""))
 	require.NoError(t, b.Close())
 	// Close does not wait until the server has read the end of the subscription.
-	require.Eventually(t, func() bool { return r.number("PUBLISH", channel, "") == 0 }, 5*time.Second, time.Millisecond)
+	until(t, "the subscription is gone", func() bool { return r.number("PUBLISH", channel, "") == 0 })
 }

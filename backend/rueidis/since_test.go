@@ -15,13 +15,16 @@ import (
 
 // TestSince: a hand-over counts from a moment before it was made, and not from one long before.
 func TestSince(t *testing.T) {
+	t.Parallel()
 	t.Run("members", func(t *testing.T) {
 		t.Parallel()
 		r := newRoom(t, redistest.URL(t))
 		a, b := r.process(r.url), r.process(r.url)
 		r.extend(a, "m")
 		held := r.take(a, "first", 1, time.Hour)
-		r.waits(func(token string) <-chan backend.Handover { return r.waitFor(b, token) }, func(token string) {
+		sp, err := b.space(r.ns)
+		require.NoError(t, err)
+		r.waits(&sp.line, func(token string) <-chan backend.Handover { return r.waitFor(b, token) }, func(token string) {
 			if token != "" {
 				held = []backend.Grant{{Member: "m", Token: token}}
 			}
@@ -33,7 +36,9 @@ func TestSince(t *testing.T) {
 		r := newLockRoom(t, redistest.URL(t))
 		a, b := r.process(r.url), r.process(r.url)
 		held := r.lock(a, r.asks("first", item("n")))
-		r.waits(func(token string) <-chan backend.Handover { return r.waitsFor(b, token, item("n")) }, func(token string) {
+		sp, err := b.space(r.ns)
+		require.NoError(t, err)
+		r.waits(&sp.lockLine, func(token string) <-chan backend.Handover { return r.waitsFor(b, token, item("n")) }, func(token string) {
 			if token != "" {
 				held = []backend.Grant{{Member: "n", Token: token}}
 			}
@@ -42,8 +47,9 @@ func TestSince(t *testing.T) {
 	})
 }
 
-// waits lets 450 requests wait for what one after the other gives back: at once, when some time has passed, and so on.
-func (r *room) waits(enter func(token string) <-chan backend.Handover, giveBack func(token string)) {
+// waits lets 450 requests wait for what one after the other gives back: the first at once, the others when each of them
+// has been asked for again.
+func (r *room) waits(l *line, enter func(token string) <-chan backend.Handover, giveBack func(token string)) {
 	r.Helper()
 	const n = 450
 	line := make([]<-chan backend.Handover, n)
@@ -53,29 +59,45 @@ func (r *room) waits(enter func(token string) <-chan backend.Handover, giveBack 
 		line[i] = enter(strconv.Itoa(i))
 	}
 	last := ""
-	pass := func(i int) (since, gave time.Time) {
-		gave = time.Now()
+	pass := func(i int) (since time.Time) {
 		giveBack(last)
+		gave := time.Now()
 		h, _ := r.granted(line[i])
 		last = h.Grants[0].Token
 		assert.Equal(r, strconv.Itoa(i), last)
 		assert.False(r, h.Since.Before(entered[i]), "it counts from before it was asked for")
-		assert.True(r, h.Since.Before(gave.Add(time.Millisecond)), "it counts from after the hand-over")
-		return h.Since, gave
+		assert.False(r, h.Since.After(gave), "it counts from after the hand-over")
+		return h.Since
 	}
 	pass(0)
-	wait := time.NewTimer(2 * beat)
-	<-wait.C
+	begin := time.Now()
+	l.askedFor(r)
 	for i := 1; i < n; i++ {
-		since, gave := pass(i)
-		assert.Less(r, gave.Sub(since), 2*time.Second, "request %d", i)
+		assert.False(r, pass(i).Before(begin), "request %d counts from long before", i)
 	}
 	giveBack(last)
+}
+
+// askedFor waits until the server has said of everybody in line that he waits.
+func (l *line) askedFor(t testing.TB) {
+	t.Helper()
+	begin := time.Now()
+	until(t, "everybody is asked for", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for _, w := range l.waiters {
+			if w.since.Before(begin) {
+				return false
+			}
+		}
+		return true
+	})
 }
 
 // TestSinceOfAMessageBeforeTheReply: also who is told of his hand-over before Enter knows that it waits has a moment to
 // count from.
 func TestSinceOfAMessageBeforeTheReply(t *testing.T) {
+	t.Parallel()
 	b := newBackend(nil)
 	sp := newSpace(b, backend.Namespace{Prefix: "p", Suffix: "s"})
 	before := time.Now()
@@ -92,6 +114,7 @@ func TestSinceOfAMessageBeforeTheReply(t *testing.T) {
 // TestOvertakenMessage: a message that was on its way while the server said that nothing was granted does not end the
 // wait, because what it speaks of has passed on.
 func TestOvertakenMessage(t *testing.T) {
+	t.Parallel()
 	for name, lock := range map[string]backend.LockRequest{
 		"members": {}, "names": {Token: "t", Items: []backend.LockItem{item("m")}},
 	} {

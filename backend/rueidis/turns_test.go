@@ -18,6 +18,7 @@ import (
 // TestTurnsInBadWeather has many take turns while connections are cut, held up and refused, and waits are given up. No
 // member is ever two holders' at a time, everybody who stays gets a turn, and in the end nothing is left over.
 func TestTurnsInBadWeather(t *testing.T) {
+	t.Parallel()
 	r := newRoom(t, redistest.URL(t))
 	quiet := r.process(r.url)
 	r.extend(quiet, members(3)...)
@@ -25,7 +26,7 @@ func TestTurnsInBadWeather(t *testing.T) {
 	var proxies [4]*redistest.Proxy
 	for i := range nodes {
 		proxies[i] = redistest.NewProxy(t, addr(t, r.url))
-		nodes[i] = r.process(proxies[i].URL(), CallTimeout(500*time.Millisecond))
+		nodes[i] = r.impatient(proxies[i].URL(), 500*time.Millisecond)
 	}
 
 	stop := make(chan struct{})
@@ -53,7 +54,7 @@ func TestTurnsInBadWeather(t *testing.T) {
 	})
 
 	s := &shift{room: r, holders: make(map[string]string)}
-	end := time.Now().Add(4 * time.Second)
+	end := time.Now().Add(3 * time.Second)
 	together(32, func(i int) {
 		for time.Now().Before(end) {
 			s.turn(nodes[i%len(nodes)], i%3 == 0)

@@ -15,10 +15,11 @@ import (
 // TestAnEndedContextBreaksNobodyElsesCall has contexts end just as their calls are answered, in turn with other calls on
 // the same connections.
 func TestAnEndedContextBreaksNobodyElsesCall(t *testing.T) {
+	t.Parallel()
 	url := redistest.URL(t)
 	r := newRoom(t, url)
 	b := r.process(url)
-	const callers, rounds = 2, 3000
+	const callers, rounds = 2, 1500
 	req := backend.UnlockRequest{Namespace: r.ns, Items: []backend.Held{{Member: "nobody's", Token: "mine"}}}
 	together(callers, func(int) {
 		for range rounds {

@@ -22,7 +22,8 @@ var commands = []string{
 	"eval", "evalsha", "time", "get", "mget", "exists", "pttl", "set", "mset", "psetex", "del", "unlink", "pexpire",
 	"pexpireat", "persist", "hget", "hmget", "hgetall", "hkeys", "hlen", "hscan", "hrandfield", "hset", "hdel", "zadd",
 	"zrem", "zremrangebyscore", "zcard", "zcount", "zrank", "zscore", "zmscore", "zrange", "zrangebyscore", "scard",
-	"smismember", "sscan", "srem", "sadd", "publish",
+	"smismember", "sscan", "srem", "sadd", "publish", "sismember", "zpopmin", "hincrby", "llen", "lrange", "lpos", "lpop",
+	"lpush", "rpush",
 }
 
 // ACLRules gives the rules that a user needs for all that the backend does in some namespaces, as ACL SETUSER takes

@@ -25,6 +25,7 @@ var scripts = map[string]string{
 	"Watch": Watch, "Leave": Leave, "Reclaim": Reclaim, "Set": Set, "Delete": Delete, "Inspect": Inspect, "Get": Get,
 	"Scan": Scan, "LockExchange": LockExchange,
 	"LockWatch": LockWatch, "LockLeave": LockLeave, "LockUndo": LockUndo, "LockForce": LockForce, "LockLimit": LockLimit, "LockHolders": LockHolders, "Replace": Replace, "Members": Members, "Queue": Queue, "Probe": Probe,
+	"TaskExchange": TaskExchange, "TaskUndo": TaskUndo, "TaskWatch": TaskWatch, "TaskEdit": TaskEdit, "TaskLook": TaskLook, "TaskList": TaskList, "TaskStats": TaskStats,
 }
 
 // part reports whether a file is put in front of others, which its header says, and is no script by itself.

@@ -13,7 +13,8 @@ local calls = {
   { 'HDEL', k, 'f' }, { 'ZADD', k, 'XX', '1', 'm' }, { 'ZREM', k, 'm' }, { 'ZREMRANGEBYSCORE', k, '0', '0' },
   { 'ZCARD', k }, { 'ZCOUNT', k, '0', '0' }, { 'ZRANK', k, 'm' }, { 'ZSCORE', k, 'm' }, { 'ZMSCORE', k, 'm' },
   { 'ZRANGE', k, '0', '0' }, { 'ZRANGEBYSCORE', k, '0', '0' }, { 'SCARD', k }, { 'SMISMEMBER', k, 'm' },
-  { 'SSCAN', k, '0' }, { 'SREM', k, 'm' }, { 'PUBLISH', ARGV[2], '' },
+  { 'SSCAN', k, '0' }, { 'SREM', k, 'm' }, { 'PUBLISH', ARGV[2], '' }, { 'SISMEMBER', k, 'm' }, { 'ZPOPMIN', k },
+  { 'HINCRBY', k, 'f', 'no' }, { 'LLEN', k }, { 'LRANGE', k, '0', '0' }, { 'LPOS', k, 'm' }, { 'LPOP', k },
 }
 local denied = {}
 
@@ -30,8 +31,11 @@ end
 
 local all = true
 for i = 1, #calls do all = try(calls[i]) and all end
-if all then -- there is no way to call this one in vain; with DEL it leaves nothing
-  try({ 'SADD', k, 'm' })
-  redis.pcall('DEL', k)
+if all then -- there is no way to call these in vain; with DEL they leave nothing
+  local puts = { 'SADD', 'LPUSH', 'RPUSH' }
+  for i = 1, #puts do
+    try({ puts[i], k, 'm' })
+    redis.pcall('DEL', k)
+  end
 end
 return denied

@@ -1,4 +1,4 @@
--- How tasks are told of; put behind tasks.lua, in front of the scripts that watch, list or edit.
+-- How tasks are told of; put in front of the scripts that watch, look or list, behind tasks.lua.
 
 -- isDue tells whether time has something to change about a task.
 local function isDue(r)

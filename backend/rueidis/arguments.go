@@ -18,6 +18,7 @@ type arguments struct {
 
 	seen  map[string]struct{} // see distinct
 	bytes []byte
+	flags []byte
 }
 
 var argumentLists = sync.Pool{New: func() any { return &arguments{seen: make(map[string]struct{})} }}

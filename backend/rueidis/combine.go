@@ -17,10 +17,12 @@ const (
 	maxAgain = 50_000
 	// maxBatch items travel in one call, unless a single request has more.
 	maxBatch = 256
+	// maxBytes of data travel in one call, unless a single item has more.
+	maxBytes = 4 << 20
 )
 
 // combiner sends what many callers want of one namespace at the same moment in one call (flat combining): takes, returns
-// and renewals of members, or locks, unlocks and renewals of names. There is no timer: whoever finds fewer than maxFlying
+// and renewals of members, or locks, unlocks and renewals of names, or whatever is wanted of tasks. There is no timer: whoever finds fewer than maxFlying
 // calls under way leads, at once, with what is waiting; the others find themselves in the next batch.
 type combiner struct {
 	sp *space
@@ -34,15 +36,20 @@ type combiner struct {
 	flying  int
 }
 
-// part is what one caller wants: a take, a lock, returns (or unlocks), or renewals. Parts are used again; see newPart.
+// part is what one caller wants: a take, a lock, a submission, a fetch, reports, returns (or unlocks), or renewals. Parts are
+// used again; see newPart.
 type part struct {
 	take     *takeOp
 	lock     *lockOp
+	submit   *submitOp
+	fetch    *fetchOp
+	report   *reportOp
 	returns  []backend.Held
 	renewals []backend.Renewal
+	weight   int // bytes of data that come with it
 
 	// The result, from the one who carried it out to the one who waits at done.
-	bits []bool // for each return or renewal
+	bits []bool // for each return, report or renewal
 	err  error
 	done chan struct{} // has room for the one message
 
@@ -82,6 +89,12 @@ func (p *part) size() int {
 		return max(p.take.req.Count, 1)
 	case p.lock != nil:
 		return len(p.lock.req.Items)
+	case p.submit != nil:
+		return 1
+	case p.fetch != nil:
+		return max(p.fetch.req.Max, 1)
+	case p.report != nil:
+		return len(p.report.items)
 	}
 	return len(p.returns) + len(p.renewals)
 }
@@ -91,6 +104,9 @@ func (p *part) fails(err error) {
 	p.err, p.bits = err, nil
 	if op := p.take; op != nil {
 		op.grants, op.waiting, op.again = nil, false, false
+	}
+	if op := p.fetch; op != nil {
+		op.grants = nil
 	}
 	if op := p.lock; op != nil {
 		op.grants, op.waiting, op.refused = nil, false, nil
@@ -104,6 +120,8 @@ func (p *part) unknown() (lost, bool) {
 		return p.take.unknown()
 	case p.lock != nil:
 		return p.lock.unknown()
+	case p.fetch != nil:
+		return p.fetch.unknown()
 	}
 	return lost{}, false
 }
@@ -115,6 +133,9 @@ func (p *part) sentAt(now time.Time) {
 	}
 	if p.lock != nil {
 		p.lock.sent = now
+	}
+	if p.fetch != nil {
+		p.fetch.sent = now
 	}
 }
 

@@ -60,6 +60,8 @@ func (b *Backend) classify(err error) error {
 		return backend.ErrClosed
 	case errors.Is(err, backend.ErrUnsupported):
 		return backend.ErrUnsupported
+	case errors.Is(err, backend.ErrConflict):
+		return backend.ErrConflict
 	case errors.Is(err, backend.ErrLimit):
 		return backend.ErrLimit
 	case errors.Is(err, backend.ErrReplicas):

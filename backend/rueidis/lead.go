@@ -89,10 +89,11 @@ func (c *combiner) step(w *wire) (more, answered bool) {
 
 // next takes a batch out of those that wait.
 func (c *combiner) next() []*part {
-	size, n := 0, 0
+	size, weight, n := 0, 0, 0
 	for _, p := range c.waiting {
 		size += p.size()
-		if n > 0 && size > maxBatch {
+		weight += p.weight
+		if n > 0 && (size > maxBatch || weight > maxBytes) {
 			break
 		}
 		p.state = partSent
@@ -183,6 +184,10 @@ func (sp *space) giveBack(p *part) {
 		if held := heldBy(p.take.grants); len(held) > 0 && sp.comb.giveBack(held) != nil {
 			sp.b.lost(sp, []lost{x})
 		}
+	case p.fetch != nil:
+		if op := p.fetch; len(op.grants) > 0 && sp.taskComb.carry(&part{report: returning(op.grants)}) != nil {
+			sp.b.lost(sp, []lost{x})
+		}
 	case p.lock.mark != "": // which tells exactly what is to be undone, however often it is asked for
 		sp.b.unknown(sp, []lost{x})
 	default:
@@ -193,8 +198,12 @@ func (sp *space) giveBack(p *part) {
 }
 
 func (c *combiner) giveBack(items []backend.Held) error {
-	p := newPart()
-	p.returns = items
+	return c.carry(&part{returns: items})
+}
+
+// carry has p carried out, while a call is under way.
+func (c *combiner) carry(p *part) error {
+	p.done = make(chan struct{}, 1)
 	c.mu.Lock()
 	c.flying++ // one too many for a moment
 	c.waiting = append(c.waiting, p)
@@ -202,9 +211,7 @@ func (c *combiner) giveBack(items []backend.Held) error {
 	c.mu.Unlock()
 	c.lead()
 	<-p.done
-	err := p.err
-	p.drop()
-	return err
+	return p.err
 }
 
 func heldBy(grants []backend.Grant) []backend.Held {

@@ -54,13 +54,7 @@ func (sp *space) force(ctx context.Context, items []backend.Held) (backend.Unloc
 
 // RenewLocks implements [backend.Locks]: one round trip, as that of [Backend.Lock].
 func (b *Backend) RenewLocks(ctx context.Context, req backend.RenewRequest) (backend.RenewReply, error) {
-	invalid := req.Validate()
-	for i := range req.Items {
-		if token := req.Items[i].NewToken; token != "" && invalid == nil {
-			invalid = &backend.InvalidError{Field: "new token", Value: strconv.Quote(token), Reason: "must be empty"}
-		}
-	}
-	sp, err := b.ready(ctx, "renew locks", req.Namespace, invalid)
+	sp, err := b.ready(ctx, "renew locks", req.Namespace, withoutNewTokens(&req))
 	if err != nil {
 		return backend.RenewReply{}, err
 	}

@@ -26,12 +26,13 @@ const (
 	partingAttempts = 4
 )
 
-// lost is a Take, a Lock or an Enter of which nobody knows what became of it.
+// lost is a Take, a Lock, an Enter or a Fetch of which nobody knows what became of it.
 type lost struct {
 	request
-	undo undo
-	ttl  time.Duration // of the lease that it asked for
-	sent time.Time     // before the call left
+	undo   undo
+	ttl    time.Duration // of the lease that it asked for
+	sent   time.Time     // before the call left
+	queues []string      // of a Fetch
 }
 
 // undo is what has to be taken back of a request for names, as lockundo.lua takes it.

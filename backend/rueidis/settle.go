@@ -12,11 +12,14 @@ import (
 // debtKind is what can be dealt with in one call: what is known to be in line, or among what deadlines to look.
 type debtKind struct {
 	names bool
+	tasks bool
 	ttl   time.Duration
 }
 
 func (x *debt) kind() debtKind {
 	switch {
+	case len(x.queues) > 0:
+		return debtKind{tasks: true, ttl: x.ttl}
 	case len(x.names) > 0:
 		return debtKind{names: true}
 	case x.known:
@@ -66,7 +69,7 @@ func (sp *space) repay(ctx context.Context, kind debtKind, page []debt) error {
 	if kind.names && len(page) > 1 {
 		return errors.Join(sp.repay(ctx, kind, page[:len(page)/2]), sp.repay(ctx, kind, page[len(page)/2:]))
 	}
-	sp.b.log.Error("members or names cannot be given back, they come back when their leases run out",
+	sp.b.log.Error("members, names or tasks cannot be given back, they come back when their leases run out",
 		"namespace", sp.ns.String(), "requests", len(page), "error", err)
 	return nil
 }
@@ -75,6 +78,9 @@ func (sp *space) repayOnce(ctx context.Context, kind debtKind, page []debt) erro
 	if kind.names {
 		_, err := namesLine{sp, sp.lockKeys}.undoing(page).carryOut(ctx, sp.b)
 		return err
+	}
+	if kind.tasks {
+		return sp.putBack(ctx, kind.ttl, page)
 	}
 	if kind.ttl != 0 {
 		tokens := make([]string, len(page))
@@ -104,14 +110,39 @@ func oldest(list []debt) time.Time {
 // can have written: they were sent after first, with the same TTL. The server counts back from the moment when it is
 // asked: if that took longer than was allowed for, it is asked anew.
 func (sp *space) reclaim(ctx context.Context, ttl time.Duration, first time.Time, tokens []string) error {
+	return sinceThen(first, func(elapsed time.Duration) (time.Duration, error) {
+		return sp.reclaimSince(ctx, ttl, elapsed, tokens)
+	})
+}
+
+// sinceThen asks about what may have happened since a moment. Ask is given how long ago that was, as the server may see it
+// when it is asked, and tells how long it took to ask.
+func sinceThen(first time.Time, ask func(elapsed time.Duration) (took time.Duration, err error)) error {
 	for slack := clockSlack; ; {
-		begin := time.Now()
-		took, err := sp.reclaimSince(ctx, ttl, begin.Sub(first)+slack, tokens)
+		took, err := ask(time.Since(first) + slack)
 		if err != nil || took <= slack {
 			return err
 		}
 		slack = 2 * took
 	}
+}
+
+// parting carries a call out, also as the last attempt, which Close waits for.
+func (sp *space) parting(ctx context.Context, call invocation) ([]int64, error) {
+	ask := func(ctx context.Context) ([]int64, error) {
+		message, err := call.carryOut(ctx, sp.b)
+		if err != nil {
+			return nil, err
+		}
+		return message.AsIntSlice()
+	}
+	reply, err := await(ctx, sp.b, ask)
+	if errors.Is(err, backend.ErrClosed) {
+		last, cancel := context.WithTimeout(ctx, partingTimeout)
+		defer cancel()
+		reply, err = ask(last)
+	}
+	return reply, err
 }
 
 // reclaimSince looks among the deadlines that calls can have written that were sent at most elapsed ago, and tells how
@@ -124,21 +155,9 @@ func (sp *space) reclaimSince(
 		strconv.FormatInt(backend.Millis(ttl), 10), "", "", "0", strconv.Itoa(leasePage))
 	next := argv[len(sp.head)+2 : len(sp.head)+5] // where to go on
 	argv = append(argv, tokens...)
-	ask := func(ctx context.Context) ([]int64, error) {
-		message, err := sp.call(ctx, reclaimScript, argv)
-		if err != nil {
-			return nil, err
-		}
-		return message.AsIntSlice()
-	}
 	returned := int64(0)
 	for begin := time.Now(); ; {
-		reply, err := await(ctx, sp.b, ask)
-		if errors.Is(err, backend.ErrClosed) { // the last attempt, which Close waits for
-			last, cancel := context.WithTimeout(ctx, partingTimeout)
-			reply, err = ask(last)
-			cancel()
-		}
+		reply, err := sp.parting(ctx, invocation{reclaimScript, sp.keys, argv})
 		if err != nil {
 			return 0, err
 		}

@@ -21,6 +21,7 @@ type space struct {
 	sub subscription // see push.go
 
 	taskKeys taskKeys
+	taskComb combiner  // of what is wanted of tasks
 	tasks    taskSpace // see taskspace.go
 
 	line, lockLine line // of those who wait for members, and for names; see lines.go
@@ -67,6 +68,7 @@ func newSpace(b *Backend, ns backend.Namespace) *space {
 	sp.lockKeys = newLockKeys(ns)
 	sp.lockComb.sp, sp.lockComb.send = sp, sp.lockExchange
 	sp.taskKeys = newTaskKeys(ns, b.cluster)
+	sp.taskComb.sp, sp.taskComb.send = sp, sp.taskExchange
 	sp.tasks.sp = sp
 	sp.line.sp, sp.line.kind, sp.line.single = sp, poolLine{sp}, true
 	sp.lockLine.sp, sp.lockLine.kind = sp, namesLine{sp, sp.lockKeys}

@@ -181,10 +181,13 @@ local function record(r, state, at, reason, more)
 end
 
 -- info gives how a task stands that has not ended, or is dead: state, now, queue, class, attempts, deaths, submitted,
--- deadline, due, error, progress; full: payload and meta. It takes them from the record, and so wants it to have been read full.
+-- deadline, due, error, progress; full: payload and meta; of a dead one also the reason. It takes them from the record, and so wants it to have been read full.
 local function info(r, full)
   local list = { r.s, int(ms), r.q, int(r.c), int(r.n), int(r.y), r.t, int(r.x), int(r.a), r.e or '', r.r or '' }
   if full then list[12], list[13] = r.p or '', r.m or '' end
+  if r.s == 'd' then
+    list[12], list[13], list[14] = list[12] or '', list[13] or '', call('HGET', r.key, 'h') or ''
+  end
   return list
 end
 

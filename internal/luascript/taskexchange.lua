@@ -1,0 +1,483 @@
+-- Reports, then renews, then submits, then fetches: one call for many callers.
+--
+-- KEYS  1 the fence
+-- ARGV  2 the process that calls
+--       3 "1 0 2 1": the numbers of reports, renewals, submissions and fetches
+--       4... the reports, the renewals, the submissions, the fetches
+--       report   id token kind data; kind: p progress, d done, f failed, r<ms> retry after that, x dead, b back; data: of p
+--                the progress, of the others members of the JSON object of the final state: result or error
+--       renewal  id token ttl
+--       submission  id queue flags timeout life "<retention> <graveyard> <most deaths>" payload, and those of the flags,
+--                each with its argument, in this order: g digest, without it the id is fresh  m meta  d delay  o ids to
+--                forget, with NUL behind each. Without one: h high, l low  i if listened  w watch  + and progress
+--       fetch    listener token "<ttl> <mark> <max> <1 to leave>", queues: "<name>\0<room>\0"...; lanes: "<queue> <class> <max> "...
+-- Reply {now, a digit for each report, one for each renewal, a letter for each submission: C created, N nobody listens,
+--       X conflict, J joined; for each that joined: info of tasks.lua, or the JSON text of the final state; for each
+--       fetch {1 if idle, next in ms, id, fence, end of the lease, info, ...}}
+-- Cost  one round trip; O(log tasks) for each item
+local process = ARGV[2]
+local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+)$')
+reports, renewals, submits, fetches = tonumber(reports), tonumber(renewals), tonumber(submits), tonumber(fetches)
+
+local LONG = 100 -- ids in a lane, from which on submissions look for some that have expired
+local DUE = 100 -- tasks of a queue that are due or whose leases ran out, in one call
+local SKIPPED = 1000 -- ids that turn out not to be waiting, in one call
+local BYTES = 4194304 -- of payload and meta in the reply to one fetch, but for its last task
+local KEEP = 60000 -- ms for which what is known of listeners is kept after the last one
+local MARK = 'redisallocator' -- in the listening mark, if it is ours
+local WATCHMEN = 3 -- listeners of a queue that are told what will be due
+
+local at = 4
+
+local function argument()
+  at = at + 1
+  return ARGV[at - 1]
+end
+
+-- What is asked for, and all that may be written to is met.
+local asked, renewed, new, listening = {}, {}, {}, {}
+
+-- meetTask meets the queue of a task, as far as it is touched.
+local function meetTask(r, ...)
+  if not r or r.foreign or r.final then return end
+  local q = queue(r.q)
+  if r.x <= ms or r.s == 'r' and r.z <= ms or r.s == 's' and r.a <= ms then meetAll(q) else meet(q, ...) end
+  return q
+end
+
+for i = 1, reports do
+  local it = { argument(), argument(), argument(), argument() }
+  asked[i] = it
+  local kind, after = string.sub(it[3], 1, 1), tonumber(string.sub(it[3], 2)) or 0
+  it[3], it[5] = kind, after
+  local r = task(it[1])
+  if r and kind == 'd' or kind == 'f' then meetTask(r, 'running', 'totals')
+  elseif kind == 'x' then meetTask(r, 'running', 'dead')
+  elseif kind == 'p' then meetTask(r, 'running')
+  elseif r then
+    local q = meetTask(r, 'running', 'idle', 'listeners', after > 0 and 'schedule' or r.c)
+    if q then paused(q) end
+  end
+end
+
+for i = 1, renewals do
+  renewed[i] = { argument(), argument(), tonumber(argument()) }
+  meetTask(task(renewed[i][1]), 'running')
+end
+
+local present = 0
+do
+  local keys = {}
+  for i = 1, submits do
+    local s = {
+      id = argument(), queue = queue(argument()), flags = argument(), timeout = tonumber(argument()),
+      life = argument(), k = argument(), payload = argument(), class = 0,
+    }
+    local q = s.queue
+    for flag in string.gmatch(s.flags, '.') do
+      if flag == 'g' then s.digest = argument()
+      elseif flag == 'm' then s.meta = argument()
+      elseif flag == 'd' then s.delay = tonumber(argument())
+      elseif flag == 'o' then s.forget = argument()
+      elseif flag == 'h' then s.class = 1
+      elseif flag == 'l' then s.class = 2
+      elseif flag == 'i' then s.listened = true
+      elseif flag == 'w' then s.watch = true
+      elseif flag == '+' then s.progress = true end
+    end
+    new[i] = s
+    if s.delay then meet(q, 'schedule', 'idle', 'listeners') else meet(q, s.class, 'idle', 'listeners') end
+    paused(q)
+    if (q.met[s.class] or 0) > LONG then meetAll(q) end
+    keys[2 * i - 1], keys[2 * i] = taskPrefix .. s.id, resultPrefix .. s.id
+  end
+  if submits > 0 then present = call('EXISTS', unpack(keys)) end
+  if present > 0 then
+    for i = 1, submits do meetAll(new[i].queue) end
+  end
+end
+
+for i = 1, fetches do
+  local f = { listener = argument(), token = argument(), queues = {}, room = {}, grants = {} }
+  f.ttl, f.mark, f.max, f.leave = string.match(argument(), '^(%d+) (%d+) (%d+) (%d)$')
+  f.ttl, f.mark, f.left = tonumber(f.ttl), tonumber(f.mark), tonumber(f.max)
+  for name, room in string.gmatch(argument(), '([^%z]+)%z(%d+)%z') do
+    local q = queue(name)
+    f.queues[#f.queues + 1], f.room[#f.queues + 1] = q, tonumber(room)
+    meetAll(q)
+    if not q.due then
+      q.due = {
+        call('ZRANGEBYSCORE', q.running, '-inf', ms, 'LIMIT', 0, DUE),
+        call('ZRANGEBYSCORE', q.schedule, '-inf', ms, 'LIMIT', 0, DUE),
+      }
+    end
+  end
+  f.lanes = argument()
+  f.member = process .. (#f.queues > 1 and ',' or ' ') .. f.listener
+  listening[i] = f
+end
+if fetches > 0 and not fence then fence = tonumber(call('GET', fenceKey) or 0) or 0 end
+
+-- Reports.
+local FINAL = { d = 'done', f = 'failed' }
+
+-- before tells whether a report that does not fit any more was accepted before.
+local function before(text, it)
+  local state = FINAL[it[3]]
+  return state and type(text) == 'string' and string.find(text, '{"state":"' .. state .. '"', 1, true) == 1
+    and string.find(text, ',"token":' .. quoted(it[2]), 1, true) ~= nil
+end
+
+-- dues notes when something will be due, which a listener has to learn if it is the first.
+local function dues(q, r, due)
+  r.a, r.s = due, 's'
+  local first = call('ZRANGE', q.schedule, 0, 0, 'WITHSCORES')[2]
+  due = math.min(due, r.x)
+  if (not first or due < tonumber(first)) and due < (q.soonest or due + 1) then
+    q.soonest = due
+    q.wakes = 1
+  end
+  q.comes = q.comes or {}
+  add(q.comes, due, r.id)
+end
+
+local function report(it)
+  local id, token, kind, data, after = unpack(it)
+  local r = task(id)
+  if not r then return before(result(id), it) end
+  current(r)
+  if r.final then return before(r.final, it) end
+  if r.s ~= 'r' then return r.u == kind .. ' ' .. token end
+  if r.u ~= token then return false end
+  if kind == 'p' then
+    call('HSET', r.key, 'r', data)
+    r.r = data
+    changes(r)
+    return true
+  end
+  if FINAL[kind] then
+    if kind == 'f' then r.e = '' end
+    finish(r, FINAL[kind], ms, ',"token":' .. quoted(token) .. ',' .. data)
+    return true
+  end
+  local q, u = queue(r.q), kind .. ' ' .. token
+  r.u = u
+  if kind == 'b' then
+    r.n = math.max(r.n - 1, 0)
+    waits(r, true, 'u', u, 'n', r.n)
+    return true
+  end
+  r.e = data
+  if kind == 'x' then bury(r, '', ms, 'u', u, 'e', data)
+  elseif after == 0 then waits(r, false, 'u', u, 'e', data)
+  else
+    leaves(r, q)
+    call('HSET', r.key, 's', 's', 'u', u, 'e', data, 'a', ms + after)
+    dues(q, r, ms + after)
+    changes(r)
+  end
+  return true
+end
+
+for i = 1, reports do asked[i] = report(asked[i]) and '1' or '0' end
+
+-- Renewals.
+local function renew(id, token, ttl)
+  local r = task(id)
+  if not r or r.foreign then return false end
+  current(r)
+  if r.s ~= 'r' or r.u ~= token then return false end
+  r.z = ttl < 0 and r.x or math.min(ms + ttl, r.x)
+  call('HSET', r.key, 'z', r.z)
+  local q = queue(r.q)
+  q.runs = q.runs or {}
+  add(q.runs, r.z, id)
+  return true
+end
+
+for i = 1, renewals do renewed[i] = renew(unpack(renewed[i])) and '1' or '0' end
+if reports + renewals > 0 then settle() end
+
+-- Submissions.
+local joined = {}
+
+local function submit(s)
+  local id, q = s.id, s.queue
+  local r, final = tasks[id], nil
+  if r == nil and present > 0 then r = task(id) end
+  if r and not r.final then
+    if r.foreign or r.q ~= q.name or s.digest and r.d ~= s.digest then return 'X' end
+    current(r)
+    if not r.final then
+      joined[#joined + 1] = info(r)
+      if s.watch and r.s ~= 'd' then watch(r, process, s.progress) end
+      return 'J'
+    end
+  end
+  final = r and r.final or present > 0 and result(id)
+  if final then
+    if final == true or s.digest and not string.find(final, ',"digest":"' .. s.digest .. '"', 1, true) then return 'X' end
+    joined[#joined + 1] = final
+    return 'J'
+  end
+  if s.listened and not listened(q) then return 'N' end
+  r = {
+    id = id, key = taskPrefix .. id, s = s.delay and 's' or 'w', q = q.name, c = s.class, x = ms + s.timeout, z = 0, n = 0,
+    y = 0, t = int(ms), k = s.k, d = s.digest, a = 0, p = s.payload, m = s.meta,
+  }
+  local fields = { 's', r.s, 'q', r.q, 't', r.t, 'x', r.x, 'k', r.k, 'p', r.p }
+  if s.class > 0 then add(fields, 'c', s.class) end
+  if s.digest then add(fields, 'd', s.digest) end
+  if s.meta then add(fields, 'm', s.meta) end
+  if s.watch then
+    r.w = (s.progress and '+' or '') .. process .. ' '
+    add(fields, 'w', r.w)
+  end
+  if s.delay then add(fields, 'a', ms + s.delay) end
+  call('HSET', r.key, unpack(fields))
+  call('PEXPIRE', r.key, s.life)
+  tasks[id] = r
+  if s.delay then dues(q, r, ms + s.delay) else lines(r, q, false) end
+  return 'C'
+end
+
+do
+  local forgotten = {}
+  for i = 1, submits do
+    if new[i].forget then
+      for id in string.gmatch(new[i].forget, '[^%z]+') do forgotten[#forgotten + 1] = resultPrefix .. id end
+    end
+  end
+  for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
+end
+local letters, swept = {}, {}
+for i = 1, submits do letters[i] = submit(new[i]) end
+
+-- sweep takes what has ended off the front of a long lane, so that it does not grow while nobody listens.
+local function sweep(q, class, n)
+  local ids = call('LRANGE', q.lanes[class], 0, n)
+  for i = 1, #ids do
+    local r = tasks[ids[i]] or task(ids[i])
+    if r and not r.foreign and not r.final and r.s == 'w' and r.x > ms then return end
+    call('LPOP', q.lanes[class])
+    pop(q, ids[i])
+  end
+end
+
+for i = 1, submits do
+  local q, class = new[i].queue, new[i].class
+  local key = q.lanes[class]
+  if (q.met[class] or 0) > LONG and not swept[key] then
+    swept[key] = true
+    sweep(q, class, submits)
+  end
+end
+if submits > 0 then settle() end
+
+-- Fetches.
+local function some(q)
+  for class = 0, 2 do
+    if not q[q.lanes[class]] and call('LLEN', q.lanes[class]) > 0 then return true end
+  end
+  return false
+end
+
+-- passOn has another listener woken if there still are tasks, for which this one, who is not idle, may have been woken.
+local function passOn(q)
+  if q.wakes == 0 and not paused(q) and some(q) then q.wakes = 1 end
+end
+
+local function leaveQueues(f)
+  for i = 1, #f.queues do
+    local q = f.queues[i]
+    call('ZREM', q.listeners, f.member)
+    call('ZREM', q.idle, f.member)
+    passOn(q)
+    if call('ZCOUNT', q.listeners, ms, '+inf') == 0 and try('GET', q.listen) == MARK then call('UNLINK', q.listen) end
+  end
+  if #f.queues > 1 then try('HDEL', idlers, f.member) end
+end
+
+-- lives notes that a listener does. What Python sees of it may end a little early.
+local function lives(f)
+  for i = 1, #f.queues do
+    local q = f.queues[i]
+    call('ZADD', q.listeners, ms + f.mark, f.member)
+    if call('PTTL', q.listen) < f.mark - f.mark / 16 then
+      call('SET', q.listen, MARK, 'PX', f.mark)
+      call('ZREMRANGEBYSCORE', q.listeners, '-inf', '(' .. int(ms))
+      local longest = call('ZRANGE', q.listeners, -1, -1, 'WITHSCORES')
+      call('PEXPIREAT', q.listeners, int(tonumber(longest[2]) + KEEP))
+    end
+  end
+end
+
+-- notice sees to what is due and whose leases ran out.
+local function notice(q)
+  local due = q.due
+  if due.seen then return end
+  due.seen = true
+  due.more = #due[1] == DUE or #due[2] == DUE
+  for i = 1, 2 do
+    local state, key = i == 1 and 'r' or 's', i == 1 and 'ran' or 'came'
+    for j = 1, #due[i] do
+      local id = due[i][j]
+      local r = task(id)
+      if r and r.foreign then foreign(q, id) end
+      if not r or r.foreign or r.final or r.s ~= state or r.q ~= q.name then
+        q[key] = q[key] or {}
+        add(q[key], id)
+      else
+        current(r)
+      end
+    end
+  end
+end
+
+local function grant(f, q, r)
+  if not r.p then -- it was read without
+    r.p, r.m = unpack(call('HMGET', r.key, 'p', 'm'))
+  end
+  r.z = math.min(ms + f.ttl, r.x)
+  r.n, r.s, r.u, r.l, r.popped = r.n + 1, 'r', f.token, f.member, nil
+  call('HSET', r.key, 's', 'r', 'n', r.n, 'u', r.u, 'l', r.l, 'z', r.z)
+  q.runs = q.runs or {}
+  add(q.runs, r.z, r.id)
+  if made[r.id] then
+    made[r.id], q.made = nil, q.made - 1
+  end
+  add(f.grants, r.id, int(draw()), int(r.z), info(r, true))
+  changes(r)
+  return #(r.p or '') + #(r.m or '')
+end
+
+-- take takes what there is in a lane, at most so many.
+local function take(f, q, class, want)
+  local lane = q.lanes[class]
+  while want > 0 and not q[lane] do
+    local ids = call('LPOP', lane, want)
+    if not ids or #ids < want then q[lane] = true end
+    ids = ids or {}
+    local got = 0
+    for i = 1, #ids do
+      if f.cut then call('LPUSH', lane, ids[#ids + i - f.cut])
+      else
+        local r = pop(q, ids[i])
+        if r then
+          f.bytes = f.bytes + grant(f, q, r)
+          got = got + 1
+        else
+          f.skipped = f.skipped + 1
+        end
+        if f.bytes >= BYTES or f.skipped >= SKIPPED then f.cut = i + 1 end
+      end
+    end
+    if f.cut then
+      q[lane] = f.cut > #ids and q[lane] or nil
+      return want, got
+    end
+    want = want - got
+  end
+  return want
+end
+
+local function fetch(f)
+  f.bytes, f.skipped = 0, 0
+  local full = {}
+  for index, class, most in string.gmatch(f.lanes, '(%d+) (%d+) (%d+) ') do
+    index, class, most = tonumber(index) + 1, tonumber(class), tonumber(most)
+    local q = f.queues[index]
+    if not paused(q) and not f.cut then
+      local before = #f.grants
+      take(f, q, class, math.min(f.left, f.room[index], most))
+      local got = (#f.grants - before) / 4
+      f.left, f.room[index] = f.left - got, f.room[index] - got
+      full[#full + 1] = { index, q.lanes[class] }
+    end
+  end
+  -- idle, if nothing is left where there is room
+  local rooms, names = 0, {}
+  f.idle = not f.cut
+  for i = 1, #full do
+    local q, lane = f.queues[full[i][1]], full[i][2]
+    if f.idle and f.left > 0 and f.room[full[i][1]] > 0 and not q[lane] then
+      if call('LLEN', lane) > 0 then f.idle = false else q[lane] = true end
+    end
+  end
+  for i = 1, #f.queues do
+    local q = f.queues[i]
+    if f.left > 0 and f.room[i] > 0 then
+      rooms = rooms + 1
+      names[rooms] = q.name
+      if call('ZADD', q.idle, 'NX', us + rooms, f.member) == 1 then call('PEXPIRE', q.idle, f.mark + KEEP) end
+    else
+      call('ZREM', q.idle, f.member)
+      passOn(q)
+    end
+  end
+  f.idle = f.idle and rooms > 0
+  if #f.queues > 1 then
+    if rooms > 0 then
+      try('HSET', idlers, f.member, table.concat(names, '\0') .. '\0')
+      try('PEXPIRE', idlers, f.mark + KEEP)
+    else
+      try('HDEL', idlers, f.member)
+    end
+  end
+end
+
+for i = 1, fetches do
+  local f = listening[i]
+  if f.leave ~= '1' then
+    lives(f)
+    for j = 1, #f.queues do notice(f.queues[j]) end
+  end
+end
+if fetches > 0 then settle() end
+for i = 1, fetches do
+  if listening[i].leave == '1' then leaveQueues(listening[i]) else fetch(listening[i]) end
+end
+
+flush()
+
+-- sees tells whether a listener is one of those that are told what will be due.
+local function sees(q, member)
+  local first = call('ZRANGE', q.idle, 0, WATCHMEN - 1)
+  for i = 1, #first do
+    if first[i] == member then return true end
+  end
+  for i = 1, #first do
+    if tonumber(call('ZSCORE', q.listeners, first[i]) or 0) < ms then
+      call('ZREM', q.idle, first[i])
+      return true
+    end
+  end
+  return false
+end
+
+local function nextOf(f)
+  if f.cut then return 0 end
+  local soonest
+  for i = 1, #f.queues do
+    local q = f.queues[i]
+    if q.due.more then return 0 end
+    local keys = {}
+    if f.left == 0 or f.room[i] == 0 then -- who is idle may not have been told what will be due
+      if call('ZCARD', q.idle) > 0 then keys[1] = q.schedule end
+    elseif sees(q, f.member) then
+      keys[1], keys[2] = q.schedule, q.running
+    end
+    for j = 1, #keys do
+      local first = tonumber(call('ZRANGE', keys[j], 0, 0, 'WITHSCORES')[2])
+      if first and (not soonest or first < soonest) then soonest = first end
+    end
+  end
+  return soonest and math.max(soonest - ms, 0) or -1
+end
+
+local reply = { ms, table.concat(asked), table.concat(renewed), table.concat(letters), unpack(joined) }
+for i = 1, fetches do
+  local f = listening[i]
+  reply[#reply + 1] = f.leave == '1' and { 0, -1 } or { f.idle and 1 or 0, nextOf(f), unpack(f.grants) }
+end
+return reply

@@ -112,6 +112,7 @@ func (ts *tasks) schedule(t *task, due, now instant) {
 	ts.detach(t)
 	t.state, t.at = backend.TaskScheduled, due
 	t.queue.scheduled.set(t, min(due, t.deadline))
+	ts.alert(t, min(due, t.deadline))
 	if t.slot == 1 {
 		ts.mind(t.queue, now)
 	}

@@ -1,0 +1,409 @@
+package memory
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/redisallocator/redisallocator/backend"
+)
+
+// check holds the queues of a namespace against what their parts promise each other.
+func (ts *tasks) check(t *testing.T) {
+	t.Helper()
+	ts.space.mu.Lock()
+	defer ts.space.mu.Unlock()
+	now, n := ts.clock.now(), 0
+	for _, q := range ts.queues {
+		for i := range q.lanes {
+			n += q.lanes[i].check(t)
+		}
+		n += q.scheduled.check(t) + q.running.check(t) + q.dead.check(t)
+		require.Len(t, q.graves.slots, q.dead.n)
+		q.graves.check(t)
+		q.check(t, now)
+	}
+	for i := range ts.ended {
+		kept := ts.ended[i].check(t)
+		require.True(t, kept == 0 || ts.filled&(1<<i) != 0)
+		n += kept
+	}
+	require.Len(t, ts.byID, n, "each task is in one place")
+	watched := 0
+	for id, task := range ts.byID {
+		require.Equal(t, id, task.id)
+		task.check(t, ts)
+		if task.watchers != nil {
+			watched++
+		}
+	}
+	require.Equal(t, watched, ts.alarms.check(t))
+	require.LessOrEqual(t, ts.wakeAt, ts.alarms.next(), "who watches is told in time")
+}
+
+func (task *task) check(t *testing.T, ts *tasks) {
+	t.Helper()
+	q, at := task.queue, task.deadline
+	switch task.state {
+	case backend.TaskScheduled:
+		at = min(at, task.at)
+		require.Equal(t, appointment{at, task}, q.scheduled.slots[task.slot-1])
+	case backend.TaskWaiting:
+		require.Same(t, &q.lanes[task.class], task.list)
+		require.Zero(t, task.slot)
+	case backend.TaskRunning:
+		at = task.at
+		require.Equal(t, appointment{at, task}, q.running.slots[task.slot-1])
+		require.LessOrEqual(t, at, task.deadline)
+		require.NotNil(t, task.holder)
+		require.NotEmpty(t, task.token)
+	case backend.TaskDead:
+		require.Same(t, &q.dead, task.list)
+		require.Equal(t, appointment{task.at, task}, q.graves.slots[task.slot-1])
+	default:
+		require.Same(t, &ts.ended[bucket(task.retention)], task.list)
+		require.Zero(t, task.slot)
+		require.Empty(t, task.payload)
+	}
+	if task.state != backend.TaskRunning {
+		require.Nil(t, task.holder)
+	}
+	require.Equal(t, task.watchers == nil, task.alarm == 0)
+	if task.watchers != nil {
+		require.False(t, task.state.Final())
+		require.LessOrEqual(t, ts.alarms.slots[task.alarm-1].at, at)
+	}
+}
+
+func (l *taskList) check(t *testing.T) (n int) {
+	t.Helper()
+	var last *task
+	for task := l.head; task != nil; task = task.next {
+		require.Same(t, l, task.list)
+		require.Same(t, last, task.prev)
+		require.True(t, last == nil || last.seq < task.seq)
+		last = task
+		n++
+	}
+	require.Same(t, last, l.tail)
+	require.Equal(t, n, l.n)
+	return n
+}
+
+func (a *agenda) check(t *testing.T) int {
+	t.Helper()
+	for i := range a.slots {
+		require.Equal(t, i, a.place(a.slots[i].t))
+		require.False(t, i > 0 && a.slots[i].before(&a.slots[(i-1)/2]), "the heap is in order")
+	}
+	return len(a.slots)
+}
+
+// check expects that nobody is idle while there is something to do that nobody has been woken for.
+func (q *queue) check(t *testing.T, now instant) {
+	t.Helper()
+	idle, woken := 0, 0
+	for i, p := range q.posts {
+		require.Equal(t, i, p.place)
+		require.Same(t, q, p.queue)
+		if p.woken {
+			woken++
+		}
+		if p.idle {
+			idle++
+		} else {
+			require.Equal(t, never, p.told)
+		}
+	}
+	var last *post
+	for p := q.idle.head; p != nil; p = p.next {
+		require.True(t, p.idle)
+		require.Same(t, last, p.prev)
+		require.Greater(t, p.until, now)
+		last = p
+		idle--
+	}
+	require.Same(t, last, q.idle.tail)
+	require.Zero(t, idle)
+	if q.idle.head != nil && !q.paused {
+		require.LessOrEqual(t, q.waiting(), woken, "there is work, and somebody idle who has not been told")
+	}
+}
+
+func TestInvariantsOfTasksHoldAfterEveryStep(t *testing.T) {
+	seeds := 60
+	if testing.Short() {
+		seeds = 20
+	}
+	for seed := range seeds {
+		synctest.Test(t, func(t *testing.T) {
+			defer func() {
+				if t.Failed() {
+					t.Log("seed", seed)
+				}
+			}()
+			newTaskPlay(t, rand.New(rand.NewPCG(2, uint64(seed)))).run(400)
+		})
+	}
+}
+
+// taskPlay does random things to a few queues.
+type taskPlay struct {
+	*rand.Rand
+	t      *testing.T
+	b      *Backend
+	held   []backend.TaskGrant
+	ids    []string
+	watch  map[string][]*backend.Watching
+	fences int64
+}
+
+func newTaskPlay(t *testing.T, rnd *rand.Rand) *taskPlay {
+	b := New()
+	t.Cleanup(func() { b.Close() })
+	return &taskPlay{Rand: rnd, t: t, b: b, watch: make(map[string][]*backend.Watching)}
+}
+
+func (p *taskPlay) run(steps int) {
+	for range steps {
+		switch p.IntN(12) {
+		case 0, 1, 2:
+			p.submit()
+		case 3, 4, 5:
+			p.fetch()
+		case 6, 7, 8:
+			p.report()
+		case 9:
+			p.edit()
+		case 10:
+			p.look()
+		default:
+			<-time.After(time.Duration(p.IntN(3000)) * time.Millisecond)
+			synctest.Wait()
+		}
+		if ts := p.b.space(testSpace).tasks; ts != nil {
+			ts.check(p.t)
+		}
+		p.told()
+	}
+}
+
+func (p *taskPlay) span() time.Duration { return time.Duration(1+p.IntN(10_000)) * time.Millisecond }
+func (p *taskPlay) queue() string       { return "q" + strconv.Itoa(p.IntN(3)) }
+func (p *taskPlay) id() string          { return strconv.Itoa(p.IntN(30)) }
+
+func (p *taskPlay) submit() {
+	req := backend.SubmitRequest{
+		Namespace: testSpace, Queue: p.queue(), ID: p.id(), Class: backend.TaskClass(p.IntN(lanes)), MaxDeaths: 1 + p.IntN(3),
+		Timeout: p.span(), Retention: p.span(), Watch: p.IntN(2) == 0, Progress: p.IntN(2) == 0, IfListened: p.IntN(8) == 0,
+		Forget: []string{p.id()},
+	}
+	if p.IntN(3) == 0 {
+		req.Delay = p.span()
+		req.Timeout += req.Delay
+	}
+	if p.IntN(2) == 0 {
+		req.Graveyard = p.span()
+	}
+	reply, err := p.b.Submit(p.t.Context(), req)
+	if errors.Is(err, backend.ErrConflict) {
+		return
+	}
+	require.NoError(p.t, err)
+	p.ids = append(p.ids, req.ID)
+	p.add(req.ID, reply.Watching)
+}
+
+func (p *taskPlay) add(id string, w *backend.Watching) {
+	if w != nil {
+		p.watch[id] = append(p.watch[id], w)
+	}
+}
+
+// fetch is that of a listener that never stays away for too long.
+func (p *taskPlay) fetch() {
+	req := backend.FetchRequest{
+		Namespace: testSpace, Listener: strconv.Itoa(p.IntN(6)), Token: backend.NewToken(), TTL: p.span(), Mark: 24 * time.Hour,
+		Max: p.IntN(4), Leave: p.IntN(10) == 0,
+	}
+	for _, i := range p.Perm(3)[:1+p.IntN(3)] {
+		for class := range lanes {
+			req.Lanes = append(req.Lanes, backend.FetchLane{Queue: len(req.Queues), Class: backend.TaskClass(class), Max: 10})
+		}
+		req.Queues = append(req.Queues, backend.FetchQueue{Name: "q" + strconv.Itoa(i), Room: p.IntN(4)})
+	}
+	reply, err := p.b.Fetch(p.t.Context(), req)
+	require.NoError(p.t, err)
+	require.LessOrEqual(p.t, len(reply.Tasks), req.Max)
+	for _, g := range reply.Tasks {
+		require.Greater(p.t, g.Fence, p.fences)
+		p.fences = g.Fence
+	}
+	p.held = append(p.held, reply.Tasks...)
+}
+
+func (p *taskPlay) report() {
+	if len(p.held) == 0 {
+		return
+	}
+	g := &p.held[p.IntN(len(p.held))]
+	if p.IntN(3) == 0 {
+		_, err := p.b.RenewTasks(p.t.Context(), backend.RenewRequest{Namespace: testSpace, Items: []backend.Renewal{
+			{Member: g.Task.ID, Token: g.Token, TTL: p.span()},
+		}})
+		require.NoError(p.t, err)
+		return
+	}
+	it := backend.TaskReport{ID: g.Task.ID, Token: g.Token, Kind: backend.ReportProgress + backend.ReportKind(p.IntN(6)), Data: []byte("data")}
+	if it.Kind == backend.ReportRetry {
+		it.After = time.Duration(p.IntN(2)) * p.span()
+	}
+	reply, err := p.b.Report(p.t.Context(), backend.ReportRequest{Namespace: testSpace, Items: []backend.TaskReport{it, it}})
+	require.NoError(p.t, err)
+	require.Equal(p.t, reply.Accepted[0], reply.Accepted[1], "a report may be sent again")
+}
+
+func (p *taskPlay) edit() {
+	req := backend.TaskEdit{Namespace: testSpace, Action: backend.TasksCancel + backend.TaskAction(p.IntN(5))}
+	if req.Action < backend.QueuePause {
+		req.IDs = []string{p.id(), p.id()}
+	} else {
+		req.Queue = p.queue()
+	}
+	_, err := p.b.EditTasks(p.t.Context(), req)
+	require.NoError(p.t, err)
+}
+
+func (p *taskPlay) look() {
+	ctx, id := p.t.Context(), p.id()
+	if len(p.watch[id]) > 0 && p.IntN(2) == 0 {
+		p.watch[id][0].Stop()
+		p.watch[id][0].Stop()
+		p.watch[id] = p.watch[id][1:]
+	}
+	reply, err := p.b.Watch(ctx, backend.WatchRequest{Namespace: testSpace, ID: id, Progress: p.IntN(2) == 0})
+	require.NoError(p.t, err)
+	require.Equal(p.t, reply.Watching == nil, reply.Task.State == backend.TaskUnknown || reply.Task.State.Final())
+	p.add(id, reply.Watching)
+	states := []backend.TaskState{backend.TaskScheduled, backend.TaskWaiting, backend.TaskRunning, backend.TaskDead}
+	req := backend.TasksRequest{Namespace: testSpace, Queue: p.queue(), State: states[p.IntN(len(states))], Limit: 1 + p.IntN(4)}
+	for range 30 {
+		page, err := p.b.Tasks(ctx, req)
+		require.NoError(p.t, err)
+		require.LessOrEqual(p.t, len(page.Tasks), req.Limit)
+		for _, info := range page.Tasks {
+			require.Equal(p.t, req.State, info.State)
+			require.Equal(p.t, req.Queue, info.Queue)
+		}
+		if req.Cursor = page.Cursor; req.Cursor == "" {
+			return
+		}
+	}
+	require.Fail(p.t, "the listing does not end")
+}
+
+// told expects that each watch has been told of the end, and of that last.
+func (p *taskPlay) told() {
+	for id, all := range p.watch {
+		task := p.b.space(testSpace).tasks.byID[id]
+		kept := all[:0]
+		for _, w := range all {
+			select {
+			case c := <-w.Changes:
+				require.NoError(p.t, c.Err)
+				if c.Task.State.Final() {
+					continue
+				}
+			default:
+			}
+			require.NotNil(p.t, task, "somebody watches what is gone")
+			kept = append(kept, w)
+		}
+		if p.watch[id] = kept; len(kept) == 0 {
+			delete(p.watch, id)
+		}
+	}
+}
+
+func TestEndedTasksAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTaskPlay(t, nil)
+		for i := range 50_000 {
+			id, long := strconv.Itoa(i), time.Duration(1+i%7)*time.Millisecond
+			_, err := p.b.Submit(t.Context(), backend.SubmitRequest{
+				Namespace: testSpace, Queue: "q", ID: id, Fresh: true, Timeout: time.Hour, Retention: long, MaxDeaths: 1,
+			})
+			require.NoError(t, err)
+			p.end(id, i%2 == 0)
+			if i%100 == 0 {
+				<-time.After(time.Millisecond)
+			}
+		}
+		ts := p.b.space(testSpace).tasks
+		require.Less(t, len(ts.byID), 3000)
+		ts.check(t)
+	})
+}
+
+// end ends a task that waits.
+func (p *taskPlay) end(id string, cancel bool) {
+	var err error
+	if cancel {
+		_, err = p.b.EditTasks(p.t.Context(), backend.TaskEdit{Namespace: testSpace, Action: backend.TasksCancel, IDs: []string{id}})
+		require.NoError(p.t, err)
+		return
+	}
+	reply, err := p.b.Fetch(p.t.Context(), backend.FetchRequest{
+		Namespace: testSpace, Listener: "l", Token: "t", TTL: time.Hour, Mark: time.Hour, Max: 1,
+		Queues: []backend.FetchQueue{{Name: "q", Room: 1}}, Lanes: []backend.FetchLane{{Max: 1}},
+	})
+	require.NoError(p.t, err)
+	require.Equal(p.t, id, reply.Tasks[0].Task.ID)
+	_, err = p.b.Report(p.t.Context(), backend.ReportRequest{Namespace: testSpace, Items: []backend.TaskReport{
+		{ID: id, Token: "t", Kind: backend.ReportDead},
+	}})
+	require.NoError(p.t, err)
+}
+
+func TestNobodyHasToListen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTaskPlay(t, nil)
+		for i := range 20_000 {
+			_, err := p.b.Submit(t.Context(), backend.SubmitRequest{
+				Namespace: testSpace, Queue: "q", ID: strconv.Itoa(i), Fresh: true, MaxDeaths: 1,
+				Delay: time.Duration(i%2) * time.Millisecond, Timeout: time.Second, Retention: time.Millisecond,
+			})
+			require.NoError(t, err)
+			if i%100 == 0 {
+				<-time.After(100 * time.Millisecond)
+			}
+		}
+		ts := p.b.space(testSpace).tasks
+		require.Less(t, len(ts.byID), 3000)
+		ts.check(t)
+	})
+}
+
+func TestListenersThatFellSilentAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newTaskPlay(t, nil)
+		for i := range 5000 {
+			_, err := p.b.Fetch(t.Context(), backend.FetchRequest{
+				Namespace: testSpace, Listener: strconv.Itoa(i), Token: "t", TTL: time.Hour, Mark: time.Millisecond, Max: 1,
+				Queues: []backend.FetchQueue{{Name: "q", Room: 1}, {Name: "r", Room: 1}},
+			})
+			require.NoError(t, err)
+			if i%10 == 0 {
+				<-time.After(time.Millisecond)
+			}
+		}
+		ts := p.b.space(testSpace).tasks
+		require.Less(t, len(ts.listeners), 200)
+		require.Less(t, len(ts.queues["q"].posts), 200)
+	})
+}

@@ -139,6 +139,7 @@ func (b *Backend) closeLines() {
 	ctx, cancel := context.WithTimeout(context.Background(), partingTimeout)
 	var parting sync.WaitGroup
 	for _, sp := range b.allSpaces() {
+		sp.tasks.close()
 		for _, l := range sp.lines() {
 			if list := l.close(); len(list) > 0 {
 				parting.Go(func() {

@@ -58,9 +58,10 @@ func (b *Backend) worked() {
 	})
 }
 
-// recheckLines has all lines ask for all waiters.
+// recheckLines has all lines ask for all waiters, and asks for all tasks that are watched.
 func (b *Backend) recheckLines() {
 	for _, sp := range b.allSpaces() {
+		sp.tasks.check()
 		for _, l := range sp.lines() {
 			l.check()
 		}

@@ -19,9 +19,8 @@ local function refused(q)
   return q.refused
 end
 
--- answered tells how a task stands. It gives what info() in tasks.lua does, with payload and meta or an empty text each, and
--- the reason, or "", behind; the JSON object of its final state; -1 if there is none, or -2 if it is foreign; or an error,
--- if time has something to change and cannot.
+-- answered tells how a task stands. It gives what info() in tasks.lua does; the JSON object of its final state; -1 if there
+-- is none, or -2 if it is foreign; or an error, if time has something to change and cannot.
 local function answered(id, full)
   local r = task(id)
   if r and not r.foreign and not r.final and isDue(r) then
@@ -35,9 +34,10 @@ local function answered(id, full)
   end
   if r.foreign then return -2 end
   if r.final then return r.final end
-  local list, more = info(r), call('HMGET', r.key, 'h', full and 'p' or 'h', full and 'm' or 'h')
-  list[12], list[13], list[14] = full and more[2] or '', full and more[3] or '', more[1] or ''
-  return list
+  if full and not r.p then -- it was read without
+    r.p, r.m = unpack(call('HMGET', r.key, 'p', 'm'))
+  end
+  return info(r, full)
 end
 
 -- sizeOf gives the bytes of data in an answer.

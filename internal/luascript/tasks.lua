@@ -181,7 +181,8 @@ local function record(r, state, at, reason, more)
 end
 
 -- info gives how a task stands that has not ended, or is dead: state, now, queue, class, attempts, deaths, submitted,
--- deadline, due, error, progress; full: payload and meta; of a dead one also the reason. It takes them from the record, and so wants it to have been read full.
+-- deadline, due, error, progress; full: payload and meta, for which the record has to have been read full; and the reason
+-- of a dead one.
 local function info(r, full)
   local list = { r.s, int(ms), r.q, int(r.c), int(r.n), int(r.y), r.t, int(r.x), int(r.a), r.e or '', r.r or '' }
   if full then list[12], list[13] = r.p or '', r.m or '' end

@@ -34,7 +34,7 @@ for i = 3, #ARGV, 2 do
     watch(r, process, progress)
     local new = progress and markOf(r)
     if mark == '' or mark == new then answer = r.x - ms
-    elseif new then answer[15] = new end
+    elseif new then answer[12], answer[13], answer[14], answer[15] = '', '', '', new end
   end
   bytes = bytes + sizeOf(answer)
   if bytes > MOST and #replies > 0 then break end

@@ -72,8 +72,8 @@ type Reconnector interface {
 	OnReconnect(func()) (stop func())
 }
 
-// checkTTL accepts what a lease, a lock or a value may have as its lifetime.
-func checkTTL(field string, ttl time.Duration) error {
+// ValidateTTL reports what is wrong with the lifetime of a lease, a lock or a value; field is what it is called.
+func ValidateTTL(field string, ttl time.Duration) error {
 	switch {
 	case ttl == NoExpiry, ttl >= time.Millisecond:
 		return nil

@@ -140,7 +140,7 @@ type LockHolder struct {
 
 // Validate checks the request; see [InvalidError].
 func (r *LockRequest) Validate() error {
-	if err := first(r.Namespace.Validate(), ValidateOwner(r.Token), checkTTL("ttl", r.TTL)); err != nil {
+	if err := first(r.Namespace.Validate(), ValidateOwner(r.Token), ValidateTTL("ttl", r.TTL)); err != nil {
 		return err
 	}
 	if len(r.Items) != 1 {

@@ -204,7 +204,7 @@ type InspectReply struct {
 
 // Validate checks the request; see [InvalidError]. An empty list is valid.
 func (r *ExtendRequest) Validate() error {
-	return first(r.Namespace.Validate(), checkTTL("member ttl", r.TTL), checkMembers(r.Members))
+	return first(r.Namespace.Validate(), ValidateTTL("member ttl", r.TTL), checkMembers(r.Members))
 }
 
 // Validate checks the request; see [InvalidError]. An empty list is valid.
@@ -221,7 +221,7 @@ func (r *TakeRequest) Validate() error {
 		return err
 	}
 	if !r.Shared {
-		if err := checkTTL("ttl", r.TTL); err != nil {
+		if err := ValidateTTL("ttl", r.TTL); err != nil {
 			return err
 		}
 	}
@@ -239,7 +239,7 @@ func (r *TakeRequest) Validate() error {
 		if r.Count > 1 {
 			return &InvalidError{Field: "count", Value: itoa(r.Count), Reason: "must be 1 with a binding"}
 		}
-		if err := first(checkName("binding", r.Binding), checkTTL("binding ttl", r.BindingTTL)); err != nil {
+		if err := first(checkName("binding", r.Binding), ValidateTTL("binding ttl", r.BindingTTL)); err != nil {
 			return err
 		}
 	}
@@ -255,7 +255,7 @@ func (r *ReturnRequest) Validate() error {
 		return err
 	}
 	if r.Force {
-		if err := checkTTL("member ttl", r.MemberTTL); err != nil {
+		if err := ValidateTTL("member ttl", r.MemberTTL); err != nil {
 			return err
 		}
 	}
@@ -280,7 +280,7 @@ func (r *RenewRequest) Validate() error {
 	}
 	for i := range r.Items {
 		it := &r.Items[i]
-		if err := first(ValidateName(it.Member), ValidateToken(it.Token), checkTTL("ttl", it.TTL)); err != nil {
+		if err := first(ValidateName(it.Member), ValidateToken(it.Token), ValidateTTL("ttl", it.TTL)); err != nil {
 			return err
 		}
 		if it.NewToken != "" {

@@ -159,7 +159,7 @@ func (r *SetRequest) Validate() error {
 	}
 	for i := range r.Items {
 		it := &r.Items[i]
-		if err := first(ValidateName(it.Name), checkValue(it.Value), checkTTL("ttl", it.TTL),
+		if err := first(ValidateName(it.Name), checkValue(it.Value), ValidateTTL("ttl", it.TTL),
 			it.Cond.check(it.Operand)); err != nil {
 			return err
 		}

@@ -88,13 +88,6 @@ func (c *Config) durability() backend.Durability {
 	return backend.Durability{Replicas: c.Replicas, Timeout: c.ReplicaTimeout}
 }
 
-func checkTTL(field string, d time.Duration) error {
-	if d != backend.NoExpiry && d < time.Millisecond {
-		return invalid(field, d.String(), "must be at least a millisecond, or NoExpiry")
-	}
-	return nil
-}
-
 func checkPriority(n int64) error {
 	if n < -backend.MaxPriority || n > backend.MaxPriority {
 		return invalid("priority", strconv.FormatInt(n, 10), "must be -1000 to 1000")

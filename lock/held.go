@@ -147,7 +147,7 @@ func (h *Held) Extend(ctx context.Context, d time.Duration) error {
 // SetTTL replaces what is left of the lock, and has it that TTL from now on, as [Held.Extend] does: at least a
 // millisecond, or backend.NoExpiry. One round trip.
 func (h *Held) SetTTL(ctx context.Context, ttl time.Duration) error {
-	return h.change("set ttl", func() error { return checkTTL("ttl", ttl) },
+	return h.change("set ttl", func() error { return backend.ValidateTTL("ttl", ttl) },
 		func() error { return h.grip.hold.Update(ctx, ttl) })
 }
 

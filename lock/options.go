@@ -58,7 +58,7 @@ func (r *request) apply(opts []Option) (err error) {
 		var wrong error
 		switch d := time.Duration(o.number); o.kind {
 		case optTTL:
-			r.ttl, wrong = d, checkTTL("ttl", d)
+			r.ttl, wrong = d, backend.ValidateTTL("ttl", d)
 		case optNoRenewal:
 			r.renew = false
 		case optPriority:

@@ -68,25 +68,18 @@ func (c *Config[T]) complete() error {
 	}
 	errs := []error{
 		c.Namespace.Validate(),
-		checkTTL("ttl", c.TTL),
-		checkTTL("binding ttl", c.BindingTTL),
+		backend.ValidateTTL("ttl", c.TTL),
+		backend.ValidateTTL("binding ttl", c.BindingTTL),
 	}
 	if c.ClaimTTL == backend.NoExpiry {
 		errs = append(errs, invalid("claim ttl", c.ClaimTTL.String(), "must have an end"))
 	} else {
-		errs = append(errs, checkTTL("claim ttl", c.ClaimTTL))
+		errs = append(errs, backend.ValidateTTL("claim ttl", c.ClaimTTL))
 	}
 	if lease.IsNil(c.Policy) && c.Policy != nil {
 		errs = append(errs, invalid("policy", "nil", "must not be a nil pointer"))
 	}
 	return errors.Join(errs...)
-}
-
-func checkTTL(field string, d time.Duration) error {
-	if d != backend.NoExpiry && d < time.Millisecond {
-		return invalid(field, d.String(), "must be at least a millisecond, or NoExpiry")
-	}
-	return nil
 }
 
 func invalid(field, value, reason string) error {

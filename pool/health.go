@@ -17,7 +17,7 @@ import (
 //
 // One round trip, and one more for a name. It fails with [ErrNotHeld] if the lease has ended.
 func (l *Lease[T]) SetUnhealthy(ctx context.Context, d time.Duration) error {
-	if err := checkTTL("quarantine", d); err != nil {
+	if err := backend.ValidateTTL("quarantine", d); err != nil {
 		return l.fail("quarantine", err)
 	}
 	l.mu.Lock()

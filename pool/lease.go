@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
@@ -128,7 +129,7 @@ func (l *Lease[T]) Context() context.Context { return l.hold.Load().Context() }
 // lease has ended. If the store gave no answer, the lease goes on with the earlier of both ends. One round trip; in
 // shared mode there is nothing to do.
 func (l *Lease[T]) Update(ctx context.Context, ttl time.Duration) error {
-	if err := checkTTL("ttl", ttl); err != nil {
+	if err := backend.ValidateTTL("ttl", ttl); err != nil {
 		return l.fail("update", err)
 	}
 	l.mu.Lock()

@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/policy"
 )
 
@@ -75,14 +76,14 @@ func apply[T any](req *policy.Request[T], opts []Option) (named bool, err error)
 		switch d := time.Duration(o.number); o.kind {
 		case optTTL:
 			req.TTL = d
-			err = firstErr(err, checkTTL("ttl", d))
+			err = firstErr(err, backend.ValidateTTL("ttl", d))
 		case optNoRenewal:
 			req.NoRenewal = true
 		case optName:
 			req.Name, named = o.text, true
 		case optBindingTTL:
 			req.BindingTTL = d
-			err = firstErr(err, checkTTL("binding ttl", d))
+			err = firstErr(err, backend.ValidateTTL("binding ttl", d))
 		case optParams:
 			req.Params = o.value
 		case optPriority:

@@ -32,7 +32,7 @@ func (l *Lease[T]) RefreshUntilHealthy(ctx context.Context, n int, d time.Durati
 	if n < 1 {
 		return l.fail("refresh", invalid("attempts", strconv.Itoa(n), "must be at least 1"))
 	}
-	if err := checkTTL("quarantine", d); err != nil {
+	if err := backend.ValidateTTL("quarantine", d); err != nil {
 		return l.fail("refresh", err)
 	}
 	var cause error

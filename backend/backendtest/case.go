@@ -62,9 +62,18 @@ func Cases() []Case {
 		{"lock-handover", lockHandoverCases},
 		{"lock-claim", lockClaimCases},
 		{"lock-leave", lockLeaveCases},
-		{"invalid", slices.Concat(invalidCases, invalidLockCases)},
-		{"concurrency", slices.Concat(concurrencyCases, lockCrowdCases)},
-		{"end", endCases},
+		{"submit", submitCases},
+		{"fetch", fetchCases},
+		{"report", reportCases},
+		{"task-lease", taskLeaseCases},
+		{"watch", taskWatchCases},
+		{"task-expiry", taskExpiryCases},
+		{"task-edit", taskEditCases},
+		{"tasks", taskListCases},
+		{"wake", wakeCases},
+		{"invalid", slices.Concat(invalidCases, invalidLockCases, invalidTaskCases)},
+		{"concurrency", slices.Concat(concurrencyCases, lockCrowdCases, taskCrowdCases)},
+		{"end", slices.Concat(endCases, taskEndCases)},
 	} {
 		for _, c := range slices.Clone(role.cases) {
 			c.Role = role.name

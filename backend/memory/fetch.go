@@ -93,7 +93,8 @@ func (ts *tasks) rest(reply *backend.FetchReply, req *backend.FetchRequest, l *l
 	for _, p := range l.posts {
 		q := p.queue
 		if room > 0 && p.room > 0 {
-			idle, p.woken = true, false
+			idle = true
+			p.heed()
 			q.idle.push(p)
 			p.told = never
 			if at := q.next(); at != never && (p.early() || !q.covered(at, now)) {

@@ -130,6 +130,7 @@ func (q *queue) check(t *testing.T, now instant) {
 	}
 	require.Same(t, last, q.idle.tail)
 	require.Zero(t, idle)
+	require.Equal(t, q.woken, woken)
 	if q.idle.head != nil && !q.paused {
 		require.LessOrEqual(t, q.waiting(), woken, "there is work, and somebody idle who has not been told")
 	}

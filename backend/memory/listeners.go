@@ -93,9 +93,12 @@ func (ts *tasks) quit(p *post, now instant) {
 	q.posts[last] = nil
 	q.posts = q.posts[:last]
 	q.heard = max(q.heard, min(now, p.until))
+	promised := p.told != never
 	q.idle.remove(p)
 	ts.passOn(p, now)
-	ts.mind(q, now)
+	if promised {
+		ts.mind(q, now)
+	}
 }
 
 // dismiss ends a listener.
@@ -157,18 +160,27 @@ func (ts *tasks) call(q *queue, now instant) {
 		q.idle.remove(p)
 		if p.until > now {
 			p.woken = true
+			q.woken++
 			p.signal()
 			return
 		}
 	}
 }
 
-// passOn wakes another one in the place of p, who was woken for a task and has not taken it.
+// heed notes that p has called since it was woken.
+func (p *post) heed() {
+	if p.woken {
+		p.woken = false
+		p.queue.woken--
+	}
+}
+
+// passOn is heed for one who takes nothing more. Whoever is idle is woken in his place, if there is a task that nobody else
+// has been woken for.
 func (ts *tasks) passOn(p *post, now instant) {
-	if p.woken && p.queue.waiting() > 0 {
+	if p.heed(); p.queue.waiting() > p.queue.woken {
 		ts.call(p.queue, now)
 	}
-	p.woken = false
 }
 
 // mind wakes one of those who are idle, unless somebody will see to what happens next in the queue by itself. He stays

@@ -36,7 +36,6 @@ func (ts *tasks) edit(t *task, action backend.TaskAction, now instant) bool {
 		if t.holder != nil {
 			t.holder.lose(backend.Held{Member: t.id, Token: t.token})
 		}
-		t.reported = 0
 		ts.finish(t, backend.TaskCancelled, now)
 	case action == backend.TasksRemove && final:
 		ts.forget(t)

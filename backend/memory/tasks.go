@@ -47,6 +47,7 @@ type queue struct {
 
 	posts []*post  // of those who listen
 	idle  postList // and are to be woken
+	woken int      // that have been woken for a task and have not called since
 	heard instant  // when the last of those who do not listen any more was alive
 
 	totals [backend.TaskDead]int64 // of those that have ended

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 the fence
 -- ARGV  2 the process that calls
---       3 "1 0 2 1": the numbers of reports, renewals, submissions and fetches
+--       3 "1 0 2 1 ": the numbers of reports, renewals, submissions and fetches
 --       4... the reports, the renewals, the submissions, the fetches
 --       report   id token kind data; kind: p progress, d done, f failed, r<ms> retry after that, x dead, b back; data: of p
 --                the progress, of the others members of the JSON object of the final state: result or error
@@ -16,7 +16,7 @@
 --       fetch {1 if idle, next in ms, id, fence, end of the lease, info, ...}}
 -- Cost  one round trip; O(log tasks) for each item
 local process = ARGV[2]
-local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+)$')
+local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+) $')
 reports, renewals, submits, fetches = tonumber(reports), tonumber(renewals), tonumber(submits), tonumber(fetches)
 
 local LONG = 100 -- ids in a lane, from which on submissions look for some that have expired
@@ -157,7 +157,7 @@ local function report(it)
   end
   if FINAL[kind] then
     if kind == 'f' then r.e = '' end
-    finish(r, FINAL[kind], ms, ',"token":' .. quoted(token) .. ',' .. data)
+    finish(r, FINAL[kind], ms, ',"token":' .. quoted(token) .. (data ~= '' and ',' .. data or ''))
     return true
   end
   local q, u = queue(r.q), kind .. ' ' .. token
@@ -287,13 +287,20 @@ local function passOn(q)
   if q.wakes == 0 and not paused(q) and some(q) then q.wakes = 1 end
 end
 
+-- shorten sees to it that the mark of a queue lasts no longer than its listeners.
+local function shorten(q)
+  local longest = tonumber(call('ZRANGE', q.listeners, -1, -1, 'WITHSCORES')[2] or 0)
+  local left = call('PTTL', q.listen)
+  if left >= 0 and ms + left > longest + 1 and try('GET', q.listen) == MARK then call('PEXPIREAT', q.listen, int(longest)) end
+end
+
 local function leaveQueues(f)
   for i = 1, #f.queues do
     local q = f.queues[i]
     call('ZREM', q.listeners, f.member)
     call('ZREM', q.idle, f.member)
     passOn(q)
-    if call('ZCOUNT', q.listeners, ms, '+inf') == 0 and try('GET', q.listen) == MARK then call('UNLINK', q.listen) end
+    shorten(q)
   end
   if #f.queues > 1 then try('HDEL', idlers, f.member) end
 end
@@ -303,7 +310,9 @@ local function lives(f)
   for i = 1, #f.queues do
     local q = f.queues[i]
     call('ZADD', q.listeners, ms + f.mark, f.member)
-    if call('PTTL', q.listen) < f.mark - f.mark / 16 then
+    local left = call('PTTL', q.listen)
+    if left > f.mark then shorten(q)
+    elseif left < f.mark - f.mark / 16 then
       call('SET', q.listen, MARK, 'PX', f.mark)
       call('ZREMRANGEBYSCORE', q.listeners, '-inf', '(' .. int(ms))
       local longest = call('ZRANGE', q.listeners, -1, -1, 'WITHSCORES')

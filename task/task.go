@@ -2,6 +2,7 @@ package task
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -15,10 +16,12 @@ type Task[P any] struct {
 
 // run is an attempt without its types.
 type run struct {
-	info   backend.TaskInfo
-	fence  int64
-	logger *slog.Logger
-	report func(Progress) error // nil: nobody can see it
+	info    backend.TaskInfo
+	fence   int64
+	base    *slog.Logger
+	logger  atomic.Pointer[slog.Logger] // base with what names the attempt, made when it is first asked for
+	attempt *attempt                    // nil: without a server, see [Local]
+	decoded bool                        // the payload
 }
 
 // ID names the task.
@@ -48,11 +51,40 @@ func (t *Task[P]) SubmittedAt() time.Time { return t.run.info.Submitted }
 // round trip of its own: it is sent in the background, the latest one several times a second at most, and the last one
 // before the task ends. It fails with an error that matches [ErrTooLarge] if the message is too long.
 func (t *Task[P]) Progress(current, total int64, message string) error {
-	if t.run.report == nil {
+	if t.run.attempt == nil {
 		return nil
 	}
-	return t.run.report(Progress{Current: current, Total: total, Message: message})
+	return t.run.attempt.tell(Progress{Current: current, Total: total, Message: message})
 }
 
 // Logger adds the queue, the id and the attempt to what it is given. It is the one of [Config], or of [Logging].
-func (t *Task[P]) Logger() *slog.Logger { return t.run.logger }
+func (t *Task[P]) Logger() *slog.Logger { return t.run.log() }
+
+func (r *run) log() *slog.Logger {
+	if l := r.logger.Load(); l != nil {
+		return l
+	}
+	l := r.named(r.base)
+	if !r.logger.CompareAndSwap(nil, l) {
+		return r.logger.Load()
+	}
+	return l
+}
+
+// named adds what names the attempt to what a logger is given.
+func (r *run) named(l *slog.Logger) *slog.Logger {
+	return l.With("queue", r.info.Queue, "id", r.info.ID, "attempt", r.info.Attempts)
+}
+
+// wait gives up the worker's place while f waits for something.
+func (r *run) wait(f func() error) error {
+	a := r.attempt
+	if a == nil || !a.park() {
+		return f()
+	}
+	defer a.seize() // if f fails, or panics
+	if err := f(); err != nil {
+		return err
+	}
+	return a.resume()
+}

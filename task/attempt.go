@@ -1,0 +1,259 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
+)
+
+// grace is how long a handler may go on after its context has ended, before it is reported.
+const grace = time.Second
+
+// attempt is one run of a handler on a server. It is the handler's context, too.
+type attempt struct {
+	context.Context // which end ends, with a cause
+	cancel          context.CancelCauseFunc
+
+	run
+	server *Server
+	queue  *served
+	meta   meta
+	hold   lease.Hold
+	begun  time.Time
+	limit  time.Time // when its time is over
+	why    error     // what that means
+
+	result []byte // what the handler returned
+	err    error
+
+	progress progress
+
+	parked bool // guarded by the server's mutex
+
+	mu        sync.Mutex
+	timer     *time.Timer
+	cause     error     // why the context has ended
+	overdue   time.Time // when it should have returned then
+	returned  bool      // the handler has
+	abandoned bool      // it has not, and its end was told without it
+}
+
+// newAttempt gives an attempt at what was fetched a place. The caller holds s.mu and calls begin.
+func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
+	a := &attempt{
+		server: s, queue: q,
+		run: run{info: g.Task, fence: g.Fence, base: q.core.cfg.Logger},
+	}
+	a.run.attempt = a
+	s.enter(q, 1)
+	s.live[backend.Held{Member: g.Task.ID, Token: g.Token}] = a
+	s.busy++
+	return a
+}
+
+// begin starts the handler. The task was asked for at sent, which is from by the clock of leases.
+func (a *attempt) begin(token string, sent time.Time, from lease.Instant) {
+	s := a.server
+	a.begun = time.Now()
+	a.Context, a.cancel = context.WithCancelCause(s.base)
+	a.meta, _ = decodeMeta(a.info.Meta) // else the payload is not looked at either
+	a.limit, a.why = sent.Add(a.info.Remaining), ErrExpired
+	if d := a.meta.AttemptTimeout; d > 0 && a.begun.Add(d).Before(a.limit) {
+		a.limit, a.why = a.begun.Add(d), ErrTimeout
+	}
+	grant := backend.Grant{Member: a.info.ID, Token: token, Fence: a.fence}
+	// A grant does not outlast the task's time, but what comes after that is no concern of the lease.
+	terms := lease.Terms{TTL: s.cfg.LeaseTTL, Renew: true, Owner: a}
+	if err := s.group.Start(s.base, &a.hold, grant, from, terms); err != nil {
+		go a.tooLate(err)
+		return
+	}
+	a.mu.Lock()
+	a.timer = time.AfterFunc(a.limit.Sub(a.begun), a.tick)
+	a.mu.Unlock()
+	go a.main()
+}
+
+// tooLate gives back what took so long to fetch that its lease is over.
+func (a *attempt) tooLate(why error) {
+	s := a.server
+	s.logger.Warn("task was fetched too slowly for its lease, it goes back", a.attrs("error", why)...)
+	if err := a.hold.Discard(s.base); err != nil {
+		s.logger.Warn("task not put back", a.attrs("error", err)...)
+	}
+	a.cancel(nil)
+	a.vacate()
+	a.settled()
+}
+
+// Deadline is when the time of the attempt is over.
+func (a *attempt) Deadline() (time.Time, bool) { return a.limit, true }
+
+// Err reads the clock, so that a process that was stopped knows at its first look.
+func (a *attempt) Err() error {
+	if err := a.Context.Err(); err != nil {
+		return err
+	}
+	switch {
+	case !a.hold.Valid():
+		a.end(lostBy(a.hold.Err()))
+	case !time.Now().Before(a.limit):
+		a.end(a.why)
+	}
+	return a.Context.Err()
+}
+
+// onLost is told of leases that have ended.
+func onLost(h *lease.Hold, why error) { h.Owner().(*attempt).end(lostBy(why)) }
+
+// main is the goroutine of the handler.
+func (a *attempt) main() {
+	defer a.finish() // also if the handler ends its goroutine
+	a.invoke()
+}
+
+var (
+	errExited = &Error{Code: CodePanic, Message: "handler ended its goroutine", Retryable: true}
+	errDecode = errors.New("panic while it was decoded")
+)
+
+// invoke runs the handler.
+func (a *attempt) invoke() {
+	a.err = errExited
+	defer func() {
+		if p := recover(); p != nil {
+			a.err = caught(&a.run, p)
+		}
+	}()
+	a.observe(backend.Event{
+		Kind: backend.EventStarted, Count: a.info.Attempts, Duration: a.info.Deadline.Add(-a.info.Remaining).Sub(a.info.Submitted),
+	})
+	a.result, a.err = a.queue.do(a, &a.run)
+}
+
+// caught logs a panic and gives the error that stands for it.
+func caught(r *run, p any) error {
+	r.log().Error("handler panicked", "panic", p, "stack", string(debug.Stack()))
+	if !r.decoded && r.attempt != nil {
+		return &payloadError{errDecode}
+	}
+	const readable = 200
+	return &Error{Code: CodePanic, Message: fmt.Sprintf("panic: %.*s", readable, fmt.Sprint(p)), Retryable: true}
+}
+
+// end ends the context of the handler, unless it has ended.
+func (a *attempt) end(cause error) {
+	a.mu.Lock()
+	if a.cause != nil || a.returned {
+		a.mu.Unlock()
+		return
+	}
+	a.cause = cause
+	a.overdue = time.Now().Add(grace)
+	if a.timer != nil {
+		a.timer.Reset(grace)
+	}
+	a.mu.Unlock()
+	a.cancel(cause)
+}
+
+// tick is what the timer runs: when the attempt's time is over, and when the handler should have returned.
+func (a *attempt) tick() {
+	a.mu.Lock()
+	switch {
+	case a.returned:
+		a.mu.Unlock()
+	case a.cause == nil:
+		a.mu.Unlock()
+		a.end(a.why)
+	case time.Now().Before(a.overdue): // it has ended in this moment
+		a.mu.Unlock()
+	default:
+		a.abandoned = true
+		cause := a.cause
+		a.mu.Unlock()
+		a.abandon(cause)
+	}
+}
+
+// abandon tells the end of an attempt whose handler does not return.
+func (a *attempt) abandon(cause error) {
+	s := a.server
+	s.mu.Lock()
+	s.places.stuck++
+	s.mu.Unlock()
+	a.queue.logger.Warn("handler goes on although its context has ended", a.attrs("cause", cause)...)
+	a.tellEnd(a.verdict(cause))
+}
+
+// finish is called when the handler has returned.
+func (a *attempt) finish() {
+	a.mu.Lock()
+	a.returned = true
+	abandoned, cause := a.abandoned, a.cause
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	a.mu.Unlock()
+	a.cancel(nil)
+	if abandoned {
+		a.queue.logger.Warn("handler has returned at last", a.attrs("cause", cause, "after", time.Since(a.begun))...)
+		a.server.mu.Lock()
+		a.server.places.stuck--
+		a.server.mu.Unlock()
+		a.vacate()
+		return
+	}
+	a.vacate()
+	a.tellEnd(a.verdict(cause))
+}
+
+// vacate frees the place of an attempt.
+func (a *attempt) vacate() {
+	s := a.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seize(a)
+	s.leave(a.queue, 1)
+	if !a.abandoned {
+		s.places.reporting++
+	}
+	s.freed()
+}
+
+// settled is called when the end of an attempt has been told.
+func (a *attempt) settled() {
+	s := a.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.live, backend.Held{Member: a.info.ID, Token: a.hold.Token()})
+	if !a.abandoned {
+		s.places.reporting--
+	}
+	s.busy--
+	s.freed()
+}
+
+// attrs are what a log says of the attempt.
+func (a *attempt) attrs(more ...any) []any {
+	return append([]any{"queue", a.info.Queue, "id", a.info.ID, "attempt", a.info.Attempts}, more...)
+}
+
+// observe tells the observer.
+func (a *attempt) observe(e backend.Event) {
+	o := a.queue.observer
+	if o == nil {
+		return
+	}
+	e.Namespace, e.Member, e.Token, e.Fence = a.server.ns, a.info.ID, a.hold.Token(), a.fence
+	if e.Duration == 0 {
+		e.Duration = time.Since(a.begun)
+	}
+	o.Observe(e)
+}

@@ -1,0 +1,251 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
+)
+
+const (
+	// fetchLimit is how many tasks are fetched at once, at most.
+	fetchLimit = backend.BatchLimit
+
+	minRetry = 10 * time.Millisecond // after a Fetch or a Report has failed
+	maxRetry = time.Second
+)
+
+// backoff is how long to wait after something failed so many times, from 1.
+func backoff(failed int) time.Duration {
+	d := min(minRetry<<min(failed-1, 10), maxRetry)
+	return d/2 + rand.N(d/2+1)
+}
+
+// dispatcher fetches tasks and begins them.
+type dispatcher struct {
+	*Server
+	wake  <-chan struct{}
+	lost  <-chan backend.Held
+	token string // for the next call; empty: it needs a new one
+	due   bool   // the next call has to be made, whether or not there is room
+
+	at    time.Time // when the next call has to be made at the latest
+	timer *time.Timer
+	fires time.Time // not after that; zero: never
+
+	sent time.Time     // when the last call was
+	from lease.Instant // by another clock
+}
+
+func newDispatcher(s *Server) *dispatcher {
+	return &dispatcher{Server: s, due: true, timer: time.NewTimer(math.MaxInt64)}
+}
+
+// serve fetches tasks and begins them until ctx ends, which is no error.
+func (d *dispatcher) serve(ctx context.Context) error {
+	defer d.timer.Stop()
+	s := d.Server
+	for failed := 0; ctx.Err() == nil; {
+		req, ok := d.plan()
+		if !ok {
+			d.pause(ctx)
+			continue
+		}
+		d.sent, d.from = time.Now(), s.group.Now()
+		reply, err := s.be.Fetch(ctx, req)
+		switch {
+		case err == nil:
+			failed = 0
+			d.accept(ctx, &req, &reply)
+		case ctx.Err() != nil:
+			d.refuse()
+		default:
+			d.refuse()
+			if hopeless(err) {
+				return err
+			}
+			failed++
+			wait := backoff(failed)
+			s.logger.Warn("tasks not fetched, trying again", "namespace", s.ns.String(), "backoff", wait, "error", err)
+			d.rest(ctx, wait)
+		}
+	}
+	return nil
+}
+
+// hopeless reports whether it makes no sense to try again.
+func hopeless(err error) bool {
+	return errors.Is(err, backend.ErrClosed) || errors.Is(err, backend.ErrInvalid) || errors.Is(err, backend.ErrUnsupported)
+}
+
+// plan gives the next call, if it is time for one.
+func (d *dispatcher) plan() (req backend.FetchRequest, ok bool) {
+	s := d.Server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !d.due && !s.stale() {
+		return req, false
+	}
+	d.due = false
+	if d.token == "" {
+		d.token = backend.NewToken()
+	}
+	req = backend.FetchRequest{
+		Namespace: s.ns, Listener: s.listener, Token: d.token, TTL: s.cfg.LeaseTTL, Mark: s.cfg.Mark,
+		Max:    min(s.places.free(), fetchLimit),
+		Queues: make([]backend.FetchQueue, len(s.queues)),
+	}
+	rooms := make([]int, len(s.queues))
+	for i, q := range s.queues {
+		rooms[i] = s.room(q)
+		req.Queues[i] = backend.FetchQueue{Name: q.name, Room: rooms[i]}
+	}
+	for i, q := range s.queues {
+		q.promised = rooms[i]
+	}
+	if req.Max > 0 {
+		req.Lanes = s.planner.lanes(req.Max, rooms)
+	}
+	s.places.promised = req.Max
+	return req, true
+}
+
+// refuse takes back what plan has promised.
+func (d *dispatcher) refuse() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.token, d.due = "", true
+	d.places.promised = 0
+	for _, q := range d.queues {
+		q.promised, q.idle = 0, false
+	}
+	d.freed()
+}
+
+// accept begins what was fetched.
+func (d *dispatcher) accept(ctx context.Context, req *backend.FetchRequest, reply *backend.FetchReply) {
+	d.wake, d.lost = reply.Wake, reply.Lost
+	if ctx.Err() != nil {
+		d.refuse()
+		d.giveBack(reply.Tasks)
+		return
+	}
+	d.plant(reply.Next)
+	if len(reply.Tasks) > 0 {
+		d.token = ""
+	}
+	s := d.Server
+	began := make([]*attempt, 0, len(reply.Tasks))
+	s.mu.Lock()
+	for i := range reply.Tasks {
+		g := &reply.Tasks[i]
+		for _, q := range s.queues {
+			if q.name == g.Task.Queue {
+				s.planner.took(q.index, g.Task.Class)
+				began = append(began, s.newAttempt(q, g))
+				break
+			}
+		}
+	}
+	left := req.Max - len(reply.Tasks)
+	s.places.promised = 0
+	for i, q := range s.queues {
+		q.promised = 0
+		q.idle = reply.Idle && left > 0 && req.Queues[i].Room > s.planner.taken[i]
+	}
+	if req.Max > 0 {
+		s.planner.settle(reply.Idle)
+	}
+	s.freed()
+	s.mu.Unlock()
+	for i, a := range began {
+		a.begin(reply.Tasks[i].Token, d.sent, d.from)
+	}
+}
+
+// giveBack puts tasks back that were fetched when it was too late.
+func (d *dispatcher) giveBack(grants []backend.TaskGrant) {
+	if len(grants) == 0 {
+		return
+	}
+	items := make([]backend.TaskReport, len(grants))
+	for i := range grants {
+		items[i] = backend.TaskReport{ID: grants[i].Task.ID, Token: grants[i].Token, Kind: backend.ReportReturn}
+	}
+	ctx, cancel := context.WithTimeout(d.base, lease.ReleaseTimeout)
+	defer cancel()
+	if _, err := d.be.Report(ctx, backend.ReportRequest{Namespace: d.ns, Items: items}); err != nil {
+		d.logger.Warn("tasks not put back, their leases have to run out", "tasks", len(items), "error", err)
+	}
+}
+
+// plant sets the time of the next call.
+func (d *dispatcher) plant(next time.Duration) {
+	if next == 0 {
+		d.due = true
+	}
+	wait := d.cfg.Mark / 3
+	if next != backend.NoExpiry {
+		wait = min(wait, next)
+	}
+	d.at = d.sent.Add(wait)
+	if d.fires.IsZero() || d.at.Before(d.fires) {
+		d.arm()
+	}
+}
+
+func (d *dispatcher) arm() {
+	d.fires = d.at
+	d.timer.Reset(time.Until(d.at))
+}
+
+// pause waits until there may be something to do.
+func (d *dispatcher) pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case _, open := <-d.wake:
+		d.due = true
+		if !open {
+			d.wake = nil
+		}
+	case held := <-d.lost:
+		d.cancelled(held)
+	case <-d.signal:
+	case <-d.timer.C:
+		d.fires = time.Time{}
+		if d.due = !time.Now().Before(d.at); !d.due {
+			d.arm()
+		}
+	}
+}
+
+// rest waits for some time.
+func (d *dispatcher) rest(ctx context.Context, wait time.Duration) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case held := <-d.lost:
+			d.cancelled(held)
+		case <-t.C:
+			return
+		}
+	}
+}
+
+// cancelled ends an attempt whose task was cancelled.
+func (s *Server) cancelled(held backend.Held) {
+	s.mu.Lock()
+	a := s.live[held]
+	s.mu.Unlock()
+	if a != nil {
+		a.end(ErrCancelled)
+		a.hold.Lose()
+	}
+}

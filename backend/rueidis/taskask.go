@@ -141,7 +141,7 @@ func (a *asker) look() {
 	a.endsAt = now.Add(taskPause)
 	if err != nil {
 		a.mu.Lock()
-		a.recheck = a.recheck || all || !isReply(err)
+		a.recheck = true
 		a.mu.Unlock()
 		pause := a.failures.next()
 		a.failedUntil = now.Add(pause)
@@ -238,6 +238,7 @@ func (ts *taskSpace) askPage(page []*watched) (n int, err error) {
 		a, x := &answers[i], page[i]
 		switch {
 		case ts.watched[x.id] != x:
+		case a.err != nil && errors.Is(b.classify(a.err), backend.ErrUnavailable): // another time
 		case a.err != nil:
 			ts.finish(x, backend.TaskChange{Task: backend.TaskInfo{ID: x.id}, Err: b.fail(b.ctx, "watch", ts.sp.ns, a.err)})
 		case a.kind == taskEnded:

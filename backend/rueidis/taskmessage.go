@@ -59,6 +59,8 @@ func (ts *taskSpace) hears(x *watched, ended bool, text string) bool {
 		ts.end(x, &a)
 	case x.begun:
 		ts.goes(x, a.info)
+	default:
+		x.again = true // the answer that is on its way may be older
 	}
 	return ok
 }

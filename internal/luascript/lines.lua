@@ -1,16 +1,8 @@
 -- What the lines of pools and those of names share; put in front of prelude and of locks, once, when they are loaded.
 --
 -- Whoever it is put in front of assigns what is declared here and not defined: the names of the keys, the last fence, and
--- what its requests look like.
-local call = redis.call
+-- what its requests look like. Behind constants and step.
 local fenceKey, requests, processes, sequenceKey, wakePrefix
-
-local clock = call('TIME')
-local us = clock[1] * 1000000 + clock[2]
-local ms = math.floor(us / 1000)
-
-local function int(n) return string.format('%.0f', n) end
-local function net(s) return #s .. ':' .. s end
 
 -- endOf gives the end of a lease that begins now.
 local function endOf(ttl) return ttl < 0 and FOREVER + ms or ms + ttl end

@@ -10,6 +10,8 @@ import (
 var (
 	//go:embed constants.lua
 	constants string
+	//go:embed step.lua
+	step string
 	//go:embed lines.lua
 	lines string
 	//go:embed links.lua
@@ -95,10 +97,11 @@ var (
 	del string
 )
 
-// What the scripts on pools and their line share, and those on names and their lines.
+// What the scripts on pools and their line share, those on names and their lines, and those on tasks.
 var (
-	onPools = lines + links + prelude
-	onNames = lines + locks
+	onPools = step + lines + links + prelude
+	onNames = step + lines + locks
+	onTasks = step + tasks
 )
 
 // Scripts on pools and their line. Their KEYS and the first three of their ARGV are those that prelude.lua names.
@@ -126,13 +129,13 @@ var (
 
 // Scripts on tasks. Their KEYS and the first of their ARGV are those that tasks.lua names.
 var (
-	TaskExchange = tasks + taskExchange
-	TaskUndo = tasks + taskUndo
-	TaskWatch = tasks + taskAnswers + taskWatch
-	TaskEdit  = tasks + taskEdit
-	TaskLook  = tasks + taskAnswers + taskLook
-	TaskList  = tasks + taskAnswers + taskList
-	TaskStats = tasks + taskStats
+	TaskExchange = onTasks + taskExchange
+	TaskUndo     = onTasks + taskUndo
+	TaskWatch    = onTasks + taskAnswers + taskWatch
+	TaskEdit     = onTasks + taskEdit
+	TaskLook     = onTasks + taskAnswers + taskLook
+	TaskList     = onTasks + taskAnswers + taskList
+	TaskStats    = onTasks + taskStats
 )
 
 // Scripts on values and sets, and those that only look. Their headers name their KEYS.

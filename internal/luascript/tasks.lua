@@ -35,16 +35,9 @@
 --   told(process, ...)           adds words to what the process is told at flush()
 --   settle()        what is about queues, but for waking; flush(): everything, at the end of each script
 
-local call, try = redis.call, redis.pcall
+local try = redis.pcall
 local fenceKey, taskPrefix, resultPrefix, lane0, lane1, lane2, scheduled, running, dead, listeners, idle, totals, ghosts,
   pausedKey, idlers, listen, wakePrefix, alone = struct.unpack('ssssssssssssssssss', ARGV[1])
-
-local clock = call('TIME')
-local us = clock[1] * 1000000 + clock[2]
-local ms = math.floor(us / 1000)
-
-local function int(n) return string.format('%.0f', n) end
-local function net(s) return #s .. ':' .. s end
 
 local SMALL = 16384 -- no longer texts travel in messages
 local FOREIGN = 86400000 -- ms for which a foreign task is listed as dead

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
-	"github.com/redisallocator/redisallocator/backend/rueidis"
 	"github.com/redisallocator/redisallocator/internal/redistest"
 	"github.com/redisallocator/redisallocator/pool"
 )
@@ -146,7 +145,7 @@ func crashWorker(w *worker) error {
 		return err
 	}
 	ctx := context.Background()
-	be, err := rueidis.Open(ctx, args.URL)
+	be, err := connect(args.URL)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,11 @@ import (
 
 const (
 	darkRuns     = 100 // five times as many if INTEGRATION_SECONDS says that there is time
-	darkParallel = 50
+	darkParallel = 34
 )
+
+// opening has room for so many that open backends.
+var opening = make(chan struct{}, 4)
 
 // address is the host and port of a URL of this test binary's server.
 func address(url string) string { return url[strings.LastIndexAny(url, "/@")+1:] }
@@ -113,14 +116,16 @@ func (d *darkness) check(t *testing.T) {
 }
 
 func (d *darkness) run(t *testing.T, near *rueidis.Backend, addr string, ns backend.Namespace, i int) (run darkRun, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
 	proxy := redistest.NewProxy(t, addr)
-	far, err := rueidis.Open(ctx, proxy.URL(), rueidis.CallTimeout(2*d.ttl))
+	opening <- struct{}{} // not all at once
+	far, err := connect(proxy.URL(), rueidis.CallTimeout(2*d.ttl))
+	<-opening
 	if err != nil {
 		return run, err
 	}
 	defer far.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	s, err := d.open(ctx, i, far, near, ns)
 	if err != nil {
 		return run, err

@@ -59,7 +59,7 @@ func queueWorker(w *worker) error {
 	if err := w.read(&args); err != nil {
 		return err
 	}
-	inner, err := rueidis.Open(context.Background(), args.URL)
+	inner, err := connect(args.URL)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func open(tb testing.TB, url string, options ...rueidis.Option) *rueidis.Backend
 	tb.Helper()
 	log := new(journal)
 	options = append(options, rueidis.Logger(slog.New(slog.NewTextHandler(log, nil))))
-	be, err := rueidis.Open(context.Background(), url, options...)
+	be, err := connect(url, options...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() {
 		_ = be.Close()
@@ -51,6 +51,19 @@ func open(tb testing.TB, url string, options ...rueidis.Option) *rueidis.Backend
 		}
 	})
 	return be
+}
+
+// connect opens a backend, also on a machine that is too busy for that at first.
+func connect(url string, options ...rueidis.Option) (*rueidis.Backend, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		be, err := rueidis.Open(ctx, url, options...)
+		if err == nil || !errors.Is(err, backend.ErrUnavailable) || ctx.Err() != nil {
+			return be, err
+		}
+		pause(ctx, 10*time.Millisecond)
+	}
 }
 
 // journal keeps what is logged first.
@@ -92,6 +105,7 @@ func dialRaw(url string) (*redisCLI, error) {
 		return nil, err
 	}
 	option.DisableCache = true
+	option.Dialer.Timeout, option.ConnWriteTimeout = patience, patience
 	client, err := redis.NewClient(option)
 	return &redisCLI{client}, err
 }

@@ -82,10 +82,7 @@ func historyWorker(w *worker) error {
 		return err
 	}
 	ctx := context.Background()
-	be, err := rueidis.Open(ctx, args.URL, rueidis.CallTimeout(time.Second))
-	for errors.Is(err, backend.ErrUnavailable) { // at the wrong moment
-		be, err = rueidis.Open(ctx, args.URL, rueidis.CallTimeout(time.Second))
-	}
+	be, err := connect(args.URL, rueidis.CallTimeout(time.Second))
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func lockQueueWorker(w *worker) error {
 	if err := w.read(&args); err != nil {
 		return err
 	}
-	inner, err := rueidis.Open(context.Background(), args.URL)
+	inner, err := connect(args.URL)
 	if err != nil {
 		return err
 	}

@@ -94,7 +94,7 @@ func whoHolds(tb testing.TB, cli *redisCLI, ns backend.Namespace, name string) s
 func behind(tb testing.TB, url string, options ...rueidis.Option) (*rueidis.Backend, *redistest.Proxy) {
 	tb.Helper()
 	proxy := redistest.NewProxy(tb, address(url))
-	be, err := rueidis.Open(context.Background(), proxy.URL(), options...)
+	be, err := connect(proxy.URL(), options...)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = be.Close() })
 	return be, proxy

@@ -299,9 +299,7 @@ func TestDeletedLockIsNoticed(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			ns, cli := newNamespace(t), raw(t, url)
-			be, err := rueidis.Open(ctx, url, way.options...)
-			require.NoError(t, err)
-			defer be.Close()
+			be := open(t, url, way.options...)
 			other := open(t, url)
 			var took, beyond []time.Duration
 			for range 8 {

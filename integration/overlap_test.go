@@ -106,7 +106,7 @@ func stopWorker(w *worker) error {
 		return err
 	}
 	ctx := context.Background()
-	be, err := rueidis.Open(ctx, args.URL)
+	be, err := connect(args.URL)
 	if err != nil {
 		return err
 	}

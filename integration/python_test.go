@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
-	"github.com/redisallocator/redisallocator/backend/rueidis"
 	"github.com/redisallocator/redisallocator/internal/redistest"
 	"github.com/redisallocator/redisallocator/policy"
 	"github.com/redisallocator/redisallocator/pool"
@@ -175,7 +174,7 @@ func mixedWorker(w *worker) error {
 		s := &stranger{cli, args.Namespace}
 		step = func() mixedReport { return s.step(door) }
 	} else {
-		be, err := rueidis.Open(context.Background(), args.URL)
+		be, err := connect(args.URL)
 		if err != nil {
 			return err
 		}

@@ -63,7 +63,7 @@ func count(
 		defer be.Close()
 		all = append(all, &worker{
 			store: &counter,
-			lock:  lock.NewMutex(be, ns, "counter", lock.Config{TTL: 2 * time.Second}),
+			lock:  lock.NewMutex(be, ns, "counter", lock.Config{}),
 		})
 	}
 
@@ -116,7 +116,7 @@ func (w *worker) work(ctx context.Context) error {
 func (w *worker) increment(ctx context.Context) error {
 	var opts []lock.Option
 	if w.stopped != nil {
-		opts = append(opts, lock.NoRenewal()) // a process that is stopped does not renew either
+		opts = append(opts, lock.TTL(time.Second), lock.NoRenewal()) // a process that is stopped does not renew either
 	}
 	held, err := w.lock.Lock(ctx, opts...)
 	if err != nil {

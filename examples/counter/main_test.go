@@ -27,6 +27,7 @@ func Example() {
 }
 
 func TestWorkersWithConnectionsOfTheirOwn(t *testing.T) {
+	t.Parallel()
 	connect := func() (backend.Backend, error) { return rueidis.Open(t.Context(), redistest.URL(t)) }
 	ns := backend.Namespace{Prefix: redistest.Prefix(t), Suffix: "counter"}
 	counter, err := count(t.Context(), connect, ns, io.Discard)

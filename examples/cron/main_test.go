@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,27 +24,24 @@ import (
 	"github.com/redisallocator/redisallocator/internal/redistest"
 )
 
-// program is this command, as a user would build it.
-var program string
+// asProgram in the environment makes this binary the command itself, as a user would start it.
+const asProgram = "CRON_AS_PROGRAM"
+
+// program starts the command.
+func program(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "cron")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	program = filepath.Join(dir, "cron")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		os.Exit(1)
+	if os.Getenv(asProgram) != "" {
+		main()
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(redistest.Wrap(m),
 		// The client's, when it tried whether a server is a Cluster: it sleeps for up to a second and does no more.
-		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
-		goleak.Cleanup(func(code int) {
-			_ = os.RemoveAll(dir)
-			os.Exit(code)
-		}))
+		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
 var ns = backend.Namespace{Prefix: "test", Suffix: "cron"}
@@ -259,8 +255,8 @@ func TestMachinesWithConnectionsOfTheirOwn(t *testing.T) {
 // launch starts a process with a job, which ends with the test, and gives what that prints.
 func launch(t *testing.T, env, name, job string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
-	cmd := exec.Command(program, "-name", name, "-every", "500ms", "-ttl", "1s", "--", "sh", "-c", job)
-	cmd.Env = append(os.Environ(), env)
+	cmd := program("-name", name, "-every", "300ms", "-ttl", "1s", "--", "sh", "-c", job)
+	cmd.Env = append(cmd.Env, env)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -289,7 +285,7 @@ func TestProcesses(t *testing.T) {
 		require.NoError(t, err)
 		tick, err := time.Parse(time.RFC3339Nano, text)
 		require.NoError(t, err)
-		require.Equal(t, tick, tick.Truncate(500*time.Millisecond))
+		require.Equal(t, tick, tick.Truncate(300*time.Millisecond))
 		require.Less(t, before, tick)
 		require.Positive(t, fence)
 		before = tick

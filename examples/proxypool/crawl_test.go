@@ -20,15 +20,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(redistest.Wrap(m)) }
 // quick is the demo for those who do not want to watch.
 var quick = config{
 	pages: 120, workers: 6, local: 4, latency: 4 * time.Millisecond,
-	ttl: 400 * time.Millisecond, redraw: 20 * time.Millisecond,
+	ttl: 1500 * time.Millisecond, redraw: 20 * time.Millisecond,
 }
 
 func TestNothingIsLost(t *testing.T) {
+	t.Parallel()
 	for name, redis := range map[string]func() string{
 		"memory": func() string { return "" },
 		"redis":  func() string { return redistest.URL(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			cfg := quick
 			cfg.redis = redis()
 			var out strings.Builder
@@ -48,6 +50,7 @@ func TestNothingIsLost(t *testing.T) {
 }
 
 func TestTheProxiesMayBeListedInAFile(t *testing.T) {
+	t.Parallel()
 	list := "# ours\n\n"
 	for range 3 {
 		forwarder, err := newForwarder()

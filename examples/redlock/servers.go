@@ -61,7 +61,7 @@ func openServers(ctx context.Context, urls []string, out io.Writer) (*servers, e
 		s.closers = append(s.closers, srv.close)
 	}
 	for i, srv := range dialled {
-		if err := srv.wait(ctx, 2*time.Second); err != nil {
+		if err := srv.wait(ctx, time.Second); err != nil {
 			fmt.Fprintf(out, "%s is away: %v\n", s.names[i], err) // the others will do, and it is tried again
 			continue
 		}

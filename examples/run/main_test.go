@@ -1,33 +1,26 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/redisallocator/redisallocator/internal/redistest"
 )
 
-// program is this command, as a user would build it.
-var program string
+// asProgram in the environment makes this binary the command itself, as a user would start it.
+const asProgram = "RUN_AS_PROGRAM"
 
-func TestMain(m *testing.M) {
-	os.Exit(withProgram(redistest.Wrap(m).Run))
+// program starts the command.
+func program(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
 }
 
-func withProgram(run func() int) int {
-	dir, err := os.MkdirTemp("", "run")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	program = filepath.Join(dir, "run")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
-		return 1
-	}
-	return run()
+	redistest.Main(m)
 }

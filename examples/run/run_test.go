@@ -47,7 +47,7 @@ type running struct {
 func (o ours) start(args ...string) *running {
 	o.t.Helper()
 	args = append([]string{"-url", redistest.URL(o.t), "-prefix", o.prefix, "-pool", "gpus"}, args...)
-	r := &running{Cmd: exec.Command(program, args...), t: o.t, errors: new(bytes.Buffer)}
+	r := &running{Cmd: program(args...), t: o.t, errors: new(bytes.Buffer)}
 	r.Stderr = r.errors
 	r.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Not a StdoutPipe, which Wait would close: the command may print more after run has ended.
@@ -180,10 +180,24 @@ func TestSignalsReachTheCommandOnce(t *testing.T) {
 
 func TestTheLeaseIsRenewedWhileTheCommandRuns(t *testing.T) {
 	o := newPool(t)
-	r := o.start("-extend", "gpu0", "-ttl", "1s", "--", "sh", "-c", "echo ready; sleep 3; echo done")
+	r := o.start("-extend", "gpu0", "-ttl", "6s", "--", "sh", "-c", "trap 'echo done; exit 0' USR1; echo ready; while :; do sleep 0.05; done")
 	require.Equal(t, "ready", r.line())
-	_, err := o.members().AcquireKey(t.Context(), pool.MaxWait(2*time.Second))
-	require.ErrorIs(t, err, pool.ErrExhausted)
+	members := o.members()
+	left := func() time.Duration {
+		seen, err := members.Snapshot(t.Context())
+		require.NoError(t, err)
+		require.Len(t, seen.Members, 1)
+		return seen.Members[0].TTL
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	before := left()
+	for now := before; now <= before; now = left() { // it goes down until it is renewed
+		require.Positive(t, now)
+		before = now
+		<-tick.C
+	}
+	require.NoError(t, r.Process.Signal(syscall.SIGUSR1))
 	assert.Equal(t, "done\n", r.rest())
 	assert.Equal(t, 0, r.exitCode(), "%s", r.errors)
 }
@@ -191,7 +205,7 @@ func TestTheLeaseIsRenewedWhileTheCommandRuns(t *testing.T) {
 func TestTheCommandDiesWithItsLease(t *testing.T) {
 	o := newPool(t)
 	members := o.members()
-	r := o.start("-extend", "gpu0", "-ttl", "500ms", "--", "sh", "-c", "echo ready; sleep 60; echo survived")
+	r := o.start("-extend", "gpu0", "-ttl", "6s", "--", "sh", "-c", "echo ready; sleep 60; echo survived")
 	require.Equal(t, "ready", r.line())
 	_, err := members.FreeKeys(t.Context(), []string{"gpu0"})
 	require.NoError(t, err)
@@ -202,7 +216,7 @@ func TestTheCommandDiesWithItsLease(t *testing.T) {
 
 func TestTheNextInLineHasTheMemberOfAKilledRun(t *testing.T) {
 	o := newPool(t)
-	killed := o.start("-extend", "gpu0", "-ttl", "1s", "--", "sh", "-c", `echo "$POOL_FENCE"; exec sleep 60`)
+	killed := o.start("-extend", "gpu0", "-ttl", "2s", "--", "sh", "-c", `echo "$POOL_FENCE"; exec sleep 60`)
 	fence := killed.line()
 
 	next := o.start("--", "sh", "-c", `echo "$POOL_MEMBER"; echo "$POOL_FENCE"`)
@@ -223,7 +237,7 @@ func (o ours) waitForWaiters(n int) {
 	members := o.members()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	tooLate := time.After(20 * time.Second)
+	tooLate := time.After(time.Minute)
 	for {
 		waiting, err := members.Waiting(o.t.Context())
 		require.NoError(o.t, err)

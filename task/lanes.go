@@ -7,7 +7,7 @@ import (
 	"github.com/redisallocator/redisallocator/backend"
 )
 
-// shared is several that take turns by weight: whoever has had the least for its weight is next.
+// shared is several that take turns by weight: whoever will have had the least for its weight is next.
 type shared struct {
 	strides []int64 // what one task counts for each of them
 	passes  []int64 // what each has had so far, counted so
@@ -29,7 +29,7 @@ func (s *shared) deal(n int, room func(i int) int, quotas []int) {
 	for ; n > 0; n-- {
 		next, least := -1, int64(0)
 		for i, pass := range s.passes {
-			pass += int64(quotas[i]) * s.strides[i]
+			pass += int64(quotas[i]+1) * s.strides[i]
 			if (next < 0 || pass < least) && quotas[i] < room(i) {
 				next, least = i, pass
 			}
@@ -46,7 +46,7 @@ func (s *shared) order(into []int) {
 	for i := range into {
 		into[i] = i
 	}
-	slices.SortStableFunc(into, func(i, j int) int { return cmp.Compare(s.passes[i], s.passes[j]) })
+	slices.SortStableFunc(into, func(i, j int) int { return cmp.Compare(s.passes[i]+s.strides[i], s.passes[j]+s.strides[j]) })
 }
 
 // settle counts what each has taken. Those that had no more to take save nothing up for later.

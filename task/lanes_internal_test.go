@@ -1,0 +1,216 @@
+package task
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/redisallocator/redisallocator/backend"
+)
+
+// lane is short for one.
+func lane(queue int, class backend.TaskClass, most int) backend.FetchLane {
+	return backend.FetchLane{Queue: queue, Class: class, Max: most}
+}
+
+const (
+	high   = backend.ClassHigh
+	normal = backend.ClassNormal
+	low    = backend.ClassLow
+)
+
+func TestLanes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		strict bool
+		queues []ServeConfig
+		free   int
+		rooms  []int
+		want   []backend.FetchLane
+	}{
+		"one place": {
+			queues: []ServeConfig{{Weight: 1}}, free: 1, rooms: []int{1},
+			want: []backend.FetchLane{lane(0, high, 1), lane(0, normal, 1), lane(0, low, 1)},
+		},
+		"shares of classes": {
+			queues: []ServeConfig{{Weight: 1}}, free: 10, rooms: []int{10},
+			want: []backend.FetchLane{
+				lane(0, high, 6), lane(0, normal, 3), lane(0, low, 1),
+				lane(0, high, 10), lane(0, normal, 10), lane(0, low, 10),
+			},
+		},
+		"strict classes": {
+			queues: []ServeConfig{{Weight: 1, StrictClasses: true}}, free: 10, rooms: []int{10},
+			want: []backend.FetchLane{lane(0, high, 10), lane(0, normal, 10), lane(0, normal, 10), lane(0, low, 10)},
+		},
+		"shares of queues": {
+			queues: []ServeConfig{{Weight: 1}, {Weight: 2}}, free: 3, rooms: []int{3, 3},
+			want: []backend.FetchLane{
+				lane(1, high, 2), lane(0, high, 1),
+				lane(1, high, 3), lane(1, normal, 3), lane(1, low, 3),
+				lane(0, high, 3), lane(0, normal, 3), lane(0, low, 3),
+			},
+		},
+		"no room in one": {
+			queues: []ServeConfig{{Weight: 1}, {Weight: 2}}, free: 2, rooms: []int{2, 0},
+			want: []backend.FetchLane{
+				lane(0, high, 2), lane(0, normal, 2), lane(0, low, 2),
+			},
+		},
+		"strict queues": {
+			strict: true, queues: []ServeConfig{{Weight: 1}, {Weight: 1, StrictClasses: true}}, free: 1, rooms: []int{1, 1},
+			want: []backend.FetchLane{
+				lane(0, high, 1), lane(0, normal, 1), lane(0, low, 1),
+				lane(1, high, 1), lane(1, normal, 1), lane(1, normal, 1), lane(1, low, 1),
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, c.want, newPlanner(c.strict, c.queues).lanes(c.free, c.rooms))
+		})
+	}
+}
+
+// backlog is what waits, by queue and rank.
+type backlog [][classes]int
+
+func (b backlog) all() (n int) {
+	for i := range b {
+		n += b.of(i)
+	}
+	return n
+}
+
+func (b backlog) of(i int) int { return b[i][0] + b[i][1] + b[i][2] }
+
+// fetch does what a backend would, and gives what was taken.
+func (b backlog) fetch(p *planner, free int, rooms []int) backlog {
+	got, left := make(backlog, len(b)), append([]int(nil), rooms...)
+	for _, l := range p.lanes(free, rooms) {
+		rank := rankOf[l.Class]
+		n := min(l.Max, free, left[l.Queue], b[l.Queue][rank])
+		free -= n
+		left[l.Queue] -= n
+		b[l.Queue][rank] -= n
+		got[l.Queue][rank] += n
+		for range n {
+			p.took(l.Queue, l.Class)
+		}
+	}
+	idle := free > 0
+	for i := range b {
+		idle = idle && (left[i] == 0 || b.of(i) == 0)
+	}
+	p.settle(idle)
+	return got
+}
+
+// No place stays free while there is a task for it, no lane is asked for too much, and there are not too many.
+func TestLanesLeaveNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.SampledFrom([]int{1, 2, 3, 10, maxServed}).Draw(t, "queues")
+		queues := make([]ServeConfig, n)
+		for i := range queues {
+			queues[i] = ServeConfig{Weight: rapid.IntRange(1, 1000).Draw(t, "weight"), StrictClasses: rapid.Bool().Draw(t, "strict")}
+		}
+		p := newPlanner(rapid.Bool().Draw(t, "strict server"), queues)
+		for range 4 {
+			free := rapid.IntRange(1, 40).Draw(t, "free")
+			rooms, b, most := make([]int, n), make(backlog, n), 0
+			for i := range b {
+				rooms[i] = rapid.IntRange(0, free).Draw(t, "room")
+				for rank := range b[i] {
+					b[i][rank] = rapid.SampledFrom([]int{0, 1, 50}).Draw(t, "waiting")
+				}
+				most += min(b.of(i), rooms[i])
+			}
+			lanes := p.lanes(free, rooms)
+			require.LessOrEqual(t, len(lanes), backend.MaxLanes)
+			for _, l := range lanes {
+				require.Positive(t, l.Max)
+				require.LessOrEqual(t, l.Max, rooms[l.Queue])
+			}
+			require.Equal(t, min(free, most), b.fetch(p, free, rooms).all())
+		}
+	})
+}
+
+// Whoever has tasks gets his share, however many are fetched at once.
+func TestSharesConverge(t *testing.T) {
+	t.Parallel()
+	for name, batch := range map[string]func() int{
+		"one by one":  func() int { return 1 },
+		"by sixteens": func() int { return 16 },
+		"by any":      func() int { return 1 + rand.IntN(20) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			// The queue of weight 100 has nothing to do until the end, nor has the first class of the second queue.
+			p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 3}, {Weight: 100}})
+			b := make(backlog, 3)
+			total := make(backlog, 3)
+			all := 0
+			for all < 20000 {
+				b[0], b[1] = [classes]int{100, 100, 100}, [classes]int{0, 100, 100}
+				n := batch()
+				got := b.fetch(p, n, []int{n, n, n})
+				for i := range got {
+					for rank := range got[i] {
+						total[i][rank] += got[i][rank]
+					}
+				}
+				all += n
+			}
+			assert.InEpsilon(t, 3, float64(total.of(1))/float64(total.of(0)), .02)
+			assert.InEpsilon(t, 6, float64(total[0][0])/float64(total[0][2]), .05)
+			assert.InEpsilon(t, 3, float64(total[0][1])/float64(total[0][2]), .05)
+			assert.InEpsilon(t, 3, float64(total[1][1])/float64(total[1][2]), .05)
+
+			// What was idle has not saved up anything.
+			b = backlog{{9999, 9999, 9999}, {9999, 9999, 9999}, {9999, 9999, 9999}}
+			n := 10 * 104
+			got := b.fetch(p, n, []int{n, n, n})
+			assert.InDelta(t, 10, got.of(0), 5)
+			assert.InDelta(t, 30, got.of(1), 10)
+		})
+	}
+}
+
+// One that is strict takes nothing of a class while there is something of a higher one.
+func TestStrictness(t *testing.T) {
+	t.Parallel()
+	for range 1000 {
+		p := newPlanner(false, []ServeConfig{{Weight: 1 + rand.IntN(5), StrictClasses: true}, {Weight: 2}})
+		strict := newPlanner(true, []ServeConfig{{Weight: 1}, {Weight: 2}})
+		for range 3 {
+			n := 1 + rand.IntN(20)
+			b := backlog{{rand.IntN(9), rand.IntN(9), rand.IntN(9)}, {rand.IntN(20), 0, 0}}
+			got := b.fetch(p, n, []int{n, n})
+			assert.False(t, got[0][1] > 0 && b[0][0] > 0, "%v left, %v taken", b, got)
+			assert.False(t, got[0][2] > 0 && b[0][0]+b[0][1] > 0, "%v left, %v taken", b, got)
+
+			b = backlog{{rand.IntN(9), rand.IntN(9), rand.IntN(9)}, {rand.IntN(20), 0, 0}}
+			got = b.fetch(strict, n, []int{n, n})
+			assert.False(t, got.of(1) > 0 && b.of(0) > 0, "%v left, %v taken", b, got)
+		}
+	}
+}
+
+// A queue that gets most of what there is does not keep the others from their share for ever.
+func TestNothingStarves(t *testing.T) {
+	t.Parallel()
+	p := newPlanner(false, []ServeConfig{{Weight: 1000}, {Weight: 1}, {Weight: 1, StrictClasses: true}})
+	first := backlog{}
+	for n := 1; len(first) < 2; n++ {
+		require.Less(t, n, 5000)
+		b := backlog{{1 << 20, 1 << 20, 1 << 20}, {0, 0, 1}, {0, 0, 1}}
+		if got := b.fetch(p, 1, []int{1, 1, 1}); got.of(0) == 0 {
+			first = append(first, got...)
+		}
+	}
+}

@@ -50,7 +50,7 @@ func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 		server: s, queue: q,
 		run: run{info: g.Task, fence: g.Fence, base: q.core.cfg.Logger},
 	}
-	a.run.attempt = a
+	a.attempt = a
 	s.enter(q, 1)
 	s.live[backend.Held{Member: g.Task.ID, Token: g.Token}] = a
 	s.busy++

@@ -31,7 +31,8 @@ func TestAMutexOnRedis(t *testing.T) {
 	t.Parallel()
 	be, cli, ns := onRedis(t, "lock")
 	ctx := t.Context()
-	m := lock.NewMutex(be, ns, "name", lock.Config{Info: "nightly report", TTL: time.Second})
+	const ttl = 4 * time.Second
+	m := lock.NewMutex(be, ns, "name", lock.Config{Info: "nightly report", TTL: ttl})
 	held := hold(t, m)
 	cli.says(held.Token(), "GET", ns.Lock("name"))
 	h, ok := lock.ParseHolder(cli.do("GET", ns.Lock("name")))
@@ -55,12 +56,12 @@ func TestAMutexOnRedis(t *testing.T) {
 	select {
 	case <-held.Context().Done():
 		t.Fatal(context.Cause(held.Context()))
-	case <-time.After(1500 * time.Millisecond):
+	case <-time.After(ttl + ttl/4):
 	}
 	cli.says("1", "DEL", ns.Lock("name"))
 	select {
 	case <-held.Context().Done():
-	case <-time.After(2 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a lost lock was not noticed")
 	}
 	require.ErrorIs(t, context.Cause(held.Context()), lock.ErrLost)
@@ -93,12 +94,10 @@ func TestAMutexIsHandedOverBetweenProcesses(t *testing.T) {
 			return err == nil && s.Waiting == i+1
 		})
 	}
-	begin := time.Now()
 	unlock(t, held)
 	for i := range n {
 		require.Equal(t, i, <-order)
 	}
-	require.Less(t, time.Since(begin), 2*time.Second)
 	wg.Wait()
 }
 
@@ -124,7 +123,7 @@ func TestADelByHandWakesTheFirstInLineOnRedis(t *testing.T) {
 	case next := <-got:
 		require.ErrorIs(t, first.Unlock(t.Context()), lock.ErrNotHeld)
 		unlock(t, next)
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody was woken")
 	}
 }
@@ -168,16 +167,11 @@ func TestNoTwoHoldersWhenTheConnectionFallsSilent(t *testing.T) {
 	ns := backend.Namespace{Prefix: redistest.Prefix(t), Suffix: "lock"}
 	other := lock.NewMutex(process(t, redistest.URL(t)), ns, "name", lock.Config{})
 	held := hold(t, lock.NewMutex(be, ns, "name", lock.Config{TTL: 600 * time.Millisecond}))
-	ended := make(chan time.Time, 1)
-	go func() {
-		<-held.Context().Done()
-		ended <- time.Now()
-	}()
 	proxy.Drop(redistest.Requests | redistest.Replies)
 	next, err := other.Lock(t.Context())
 	require.NoError(t, err)
-	granted := time.Now()
-	require.True(t, (<-ended).Before(granted))
+	require.False(t, held.Valid())
+	<-held.Context().Done()
 	require.ErrorIs(t, context.Cause(held.Context()), lock.ErrExpired)
 	require.Greater(t, next.Fence(), held.Fence())
 	proxy.Resume()

@@ -88,11 +88,25 @@ func (o *outsider) says(want string, words ...string) {
 	require.Equal(o, want, o.do(words...), strings.Join(words, " "))
 }
 
+// lasts expects a key that was set a moment ago to live for so many seconds.
+func (o *outsider) lasts(seconds int, key string) {
+	o.Helper()
+	left, err := strconv.Atoi(o.do("TTL", key))
+	require.NoError(o, err)
+	require.InDelta(o, seconds-seconds/4, left, float64(seconds/4))
+}
+
 // process is a backend on a server that has nothing in common with others.
 func process(t testing.TB, url string, opts ...rueidis.Option) *rueidis.Backend {
 	t.Helper()
-	be, err := rueidis.Open(context.Background(), url, opts...)
-	require.NoError(t, err)
+	var be *rueidis.Backend
+	eventually(t, "the server", func() (opened bool) { // in spite of a short CallTimeout
+		var err error
+		if be, err = rueidis.Open(context.Background(), url, append([]rueidis.Option{rueidis.CallTimeout(patience)}, opts...)...); err != nil {
+			require.ErrorIs(t, err, backend.ErrUnavailable)
+		}
+		return err == nil
+	})
 	t.Cleanup(func() { assert.NoError(t, be.Close()) })
 	return be
 }
@@ -104,12 +118,15 @@ func onRedis(t testing.TB, suffix string) (*rueidis.Backend, *outsider, backend.
 	return process(t, url), newOutsider(t, url), backend.Namespace{Prefix: redistest.Prefix(t), Suffix: suffix}
 }
 
+// patience is for what must happen, however slow the machine is.
+const patience = time.Minute
+
 // eventually looks until seen is satisfied.
 func eventually(t testing.TB, what string, seen func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !seen(); <-tick.C {
+	for end := time.Now().Add(patience); !seen(); <-tick.C {
 		require.True(t, time.Now().Before(end), "waited in vain: %s", what)
 	}
 }
@@ -125,7 +142,7 @@ func TestPythonsLocksAreRespectedAndRespectOurs(t *testing.T) {
 	state, err := k.State(ctx, "job")
 	require.NoError(t, err)
 	assert.Equal(t, "1", state.Value)
-	assert.InDelta(t, 120*time.Second, state.TTL, float64(10*time.Second))
+	assert.InDelta(t, 90*time.Second, state.TTL, float64(30*time.Second))
 	assert.Equal(t, lock.StatusLocked, state.Status(lock.DefaultKeyTTL))
 	assert.Equal(t, lock.StatusUnavailable, state.Status(time.Minute))
 	_, err = lock.NewMutex(be, ns, "job", lock.Config{}).TryLock(ctx)
@@ -138,7 +155,7 @@ func TestPythonsLocksAreRespectedAndRespectOurs(t *testing.T) {
 	yes(t, true)(k.Lock(ctx, "job", "go", time.Minute))
 	python.says("nil", "SET", job, "1", "EX", "120", "NX")
 	python.says("go", "GET", job)
-	python.says("60", "TTL", job)
+	python.lasts(60, job)
 	python.says("1", "DEL", job) // its unlock
 	yes(t, false)(k.Unlock(ctx, "job"))
 
@@ -147,7 +164,7 @@ func TestPythonsLocksAreRespectedAndRespectOurs(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, lock.StatusError, status)
 	require.NoError(t, k.Update(ctx, "job", "1", 2*time.Minute))
-	python.says("120", "TTL", job)
+	python.lasts(120, job)
 	require.NoError(t, k.Update(ctx, "job", "1", backend.NoExpiry))
 	python.says("-1", "TTL", job)
 }
@@ -155,7 +172,7 @@ func TestPythonsLocksAreRespectedAndRespectOurs(t *testing.T) {
 func TestPythonsUpdateTakesAMutexAway(t *testing.T) {
 	t.Parallel()
 	be, python, ns := onRedis(t, "lock")
-	m := lock.NewMutex(be, ns, "job", lock.Config{TTL: time.Second})
+	m := lock.NewMutex(be, ns, "job", lock.Config{TTL: 3 * time.Second})
 	held := hold(t, m)
 	python.says("nil", "SET", ns.Lock("job"), "1", "EX", "120", "NX")
 	python.says("OK", "SET", ns.Lock("job"), "1", "EX", "120")
@@ -300,7 +317,8 @@ func TestALargePoolOnRedis(t *testing.T) {
 func TestAHeartbeatIsPythonsHealthCheckPool(t *testing.T) {
 	t.Parallel()
 	be, python, ns := onRedis(t, "thread-health-check-pool")
-	b := lock.NewHeartbeat(be, ns, lock.HeartbeatConfig{TTL: 600 * time.Millisecond})
+	const ttl = 3 * time.Second
+	b := lock.NewHeartbeat(be, ns, lock.HeartbeatConfig{TTL: ttl})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	told := watching(ctx, b)
@@ -314,7 +332,7 @@ func TestAHeartbeatIsPythonsHealthCheckPool(t *testing.T) {
 	python.says("1", "SISMEMBER", ns.Pool(), "go")
 	python.says(p.Token(), "GET", ns.Lock("go"))
 	python.says("OK", "SET", ns.Lock("4711"), "1", "EX", "60") // its update
-	<-time.After(2 * 600 * time.Millisecond)
+	<-time.After(ttl + ttl/4)
 	require.NoError(t, p.Err())
 	python.says("1", "EXISTS", ns.Lock("go"))
 	assert.Equal(t, []string{"4711", "go"}, ids(t, b))
@@ -333,26 +351,24 @@ func TestAHeartbeatIsPythonsHealthCheckPool(t *testing.T) {
 func TestAProcessThatDiesIsMissed(t *testing.T) {
 	t.Parallel()
 	be, other, ns := onRedis(t, "heartbeat")
-	const ttl = time.Second
+	const ttl = 3 * time.Second
 	b := lock.NewHeartbeat(be, ns, lock.HeartbeatConfig{TTL: ttl})
 	alive := join(t, b, "alive")
 
 	u, err := url.Parse(redistest.URL(t))
 	require.NoError(t, err)
 	proxy := redistest.NewProxy(t, u.Host)
-	victim := join(t, lock.NewHeartbeat(process(t, proxy.URL(), rueidis.CallTimeout(200*time.Millisecond)), ns,
-		lock.HeartbeatConfig{TTL: ttl}), "victim")
+	victim := join(t, lock.NewHeartbeat(process(t, proxy.URL()), ns, lock.HeartbeatConfig{TTL: ttl}), "victim")
 	told := watching(t.Context(), b)
 	require.Equal(t, "joined alive", <-told)
 	require.Equal(t, "joined victim", <-told)
 
 	proxy.Drop(redistest.Both) // nothing of it is heard any more, not even that its connections are closed
-	begin := time.Now()
+	eventually(t, "its end", func() bool { return other.do("EXISTS", ns.Lock("victim")) == "0" })
+	require.ErrorIs(t, victim.Err(), lock.ErrExpired, "it knows before anybody else")
 	<-victim.Context().Done()
 	require.ErrorIs(t, context.Cause(victim.Context()), lock.ErrExpired)
-	assert.Equal(t, "1", other.do("EXISTS", ns.Lock("victim")), "it knows before anybody else")
 	require.Equal(t, "left victim", <-told)
-	assert.Less(t, time.Since(begin), ttl+ttl*5/12+time.Second)
 	gone, err := b.Prune(t.Context())
 	require.NoError(t, err)
 	assert.Equal(t, []string{"victim"}, gone)
@@ -364,27 +380,43 @@ func TestAProcessThatDiesIsMissed(t *testing.T) {
 func TestAServerThatStallsEndsItsMembersInTime(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	const ttl = time.Second
-	b := lock.NewHeartbeat(process(t, server.URL(), rueidis.CallTimeout(300*time.Millisecond)),
+	const ttl = 3 * time.Second
+	b := lock.NewHeartbeat(process(t, server.URL(), rueidis.CallTimeout(500*time.Millisecond)),
 		backend.Namespace{Prefix: "stall", Suffix: "heartbeat"}, lock.HeartbeatConfig{TTL: ttl})
-	p := join(t, b, "p")
+	joined := func() *lock.Presence {
+		var p *lock.Presence
+		eventually(t, "a member", func() (in bool) {
+			var err error
+			if p, err = b.Join(t.Context(), "p"); err != nil {
+				require.ErrorIs(t, err, backend.ErrUnavailable)
+			}
+			return err == nil
+		})
+		t.Cleanup(func() { _ = p.Leave(context.Background()) })
+		return p
+	}
+	p := joined()
 	ctx, cancel := context.WithCancel(t.Context())
 	told := watching(ctx, b)
-	require.Equal(t, "joined p", <-told)
-	server.Pause()
-	begin := time.Now()
-	<-p.Context().Done()
-	assert.LessOrEqual(t, time.Since(begin), ttl-lease.Margin(ttl)+50*time.Millisecond)
-	require.ErrorIs(t, context.Cause(p.Context()), lock.ErrExpired)
-	for text := range told { // until the watch notices, and says so
-		if strings.HasPrefix(text, "unknown ") {
-			break
+	hears := func(what string) {
+		for text := range told {
+			if strings.HasPrefix(text, what) {
+				return
+			}
 		}
+		require.Fail(t, "the watch has ended")
 	}
+	hears("joined p")
+	server.Pause()
+	<-time.After(ttl - lease.Margin(ttl))
+	require.ErrorIs(t, p.Err(), lock.ErrExpired)
+	<-p.Context().Done()
+	require.ErrorIs(t, context.Cause(p.Context()), lock.ErrExpired)
+	hears("unknown ")
 	server.Resume()
 	require.Error(t, p.Err(), "nothing revives it")
-	again := join(t, b, "p")
-	eventually(t, "the watch goes on", func() bool { return strings.HasPrefix(<-told, "joined p") })
+	again := joined()
+	hears("joined p")
 	leave(t, again)
 	cancel()
 }

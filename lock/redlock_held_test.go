@@ -502,7 +502,7 @@ func TestHeldRedlocksCostNoGoroutines(t *testing.T) {
 		defer cancel()
 		all = append(all, held)
 	}
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+1 }, patience, time.Millisecond)
 	for _, held := range all {
 		require.NoError(t, held.Unlock(t.Context()))
 	}

@@ -158,7 +158,7 @@ func TestUnitsOfADeadProcessComeBackOnRedis(t *testing.T) {
 	here, _, ns := onRedis(t, "lock")
 	there, proxy := between(t)
 	dead := lock.NewSemaphore(there, ns, "seats", 3, lock.Config{TTL: time.Second})
-	living := lock.NewSemaphore(here, ns, "seats", 3, lock.Config{TTL: time.Second})
+	living := lock.NewSemaphore(here, ns, "seats", 3, lock.Config{TTL: time.Minute})
 	one, err := living.TryAcquire(t.Context(), 1)
 	require.NoError(t, err)
 	two, err := dead.TryAcquire(t.Context(), 2)

@@ -194,7 +194,7 @@ func (p *pair) enter() {
 	}
 	brief := p.chance(4, "fleeting") && !p.fleetingClaims() && !req.Take.Shared
 	if brief {
-		req.ClaimTTL, req.Take.TTL = fleeting, long
+		req.ClaimTTL, req.Take.TTL = fleetingClaim, long
 	}
 	got := both(p, "Enter", func(ctx context.Context, be backend.Backend) (backend.EnterReply, error) { return be.Enter(ctx, req) })
 	if (got[0].Handover == nil) != (got[1].Handover == nil) {

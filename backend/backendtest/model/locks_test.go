@@ -11,11 +11,10 @@ import (
 
 	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/backend/memory"
-	"github.com/redisallocator/redisallocator/backend/rueidis"
-	"github.com/redisallocator/redisallocator/internal/redistest"
 )
 
 func TestLocksInMemoryAgainstItself(t *testing.T) {
+	t.Parallel()
 	a, b := memory.New(), memory.New()
 	defer a.Close()
 	defer b.Close()
@@ -24,19 +23,10 @@ func TestLocksInMemoryAgainstItself(t *testing.T) {
 
 func TestLocksInMemoryAgainstRedis(t *testing.T) {
 	t.Parallel()
-	redis, err := rueidis.Open(t.Context(), redistest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer redis.Close()
-	here := memory.New()
+	here, redis := memory.New(), onRedis(t)
 	defer here.Close()
 	compareLocks(t, here, redis)
 }
-
-// fleetingClaim runs out before anybody takes it up, but not before its message has come: else the waiter, who does not know
-// of it, would enter again.
-const fleetingClaim = 40 * time.Millisecond
 
 // namesToLock are few, so that requests meet.
 var namesToLock = []string{"a", "b", "é|:", "c"}

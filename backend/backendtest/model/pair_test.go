@@ -18,8 +18,11 @@ const (
 	// long outlives every run; fleeting is waited out in the step that sets it.
 	long     = time.Hour
 	fleeting = 10 * time.Millisecond
+	// fleetingClaim runs out before anybody takes it up, but not before its message has come: else the waiter, who does not
+	// know of it, would enter again.
+	fleetingClaim = 100 * time.Millisecond
 	// patience is for what a backend does by itself while requests wait.
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // pair is two backends in one run, and what the run knows about them.

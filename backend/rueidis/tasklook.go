@@ -3,6 +3,10 @@ package rueidis
 import (
 	"cmp"
 	"context"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/redis/rueidis"
 
@@ -42,6 +46,9 @@ func (b *Backend) Tasks(ctx context.Context, req backend.TasksRequest) (backend.
 
 // listTasks gives one page of the tasks of a queue that are in one state.
 func (sp *space) listTasks(ctx context.Context, req *backend.TasksRequest) (backend.TasksReply, error) {
+	if err := checkTaskCursor(req); err != nil {
+		return backend.TasksReply{}, sp.b.fail(ctx, "tasks", sp.ns, err)
+	}
 	limit := cmp.Or(req.Limit, backend.BatchLimit)
 	reply, err := sp.onTasks(ctx, "tasks", taskListScript,
 		flag(req.Payload), req.Queue, req.State.String(), req.Cursor, itoa(limit))
@@ -50,6 +57,24 @@ func (sp *space) listTasks(ctx context.Context, req *backend.TasksRequest) (back
 	}
 	page, err := decodeTaskPage(&reply)
 	return page, sp.b.fail(ctx, "tasks", sp.ns, err)
+}
+
+// laneCursor is what tasklist.lua gives for a page of waiting tasks.
+var laneCursor = regexp.MustCompile(`(?s)^[012] [0-9]+ .`)
+
+// checkTaskCursor refuses a cursor that cannot have come from an earlier page.
+func checkTaskCursor(req *backend.TasksRequest) error {
+	ok := req.Cursor == ""
+	if req.State == backend.TaskWaiting {
+		ok = ok || laneCursor.MatchString(req.Cursor)
+	} else if score, id, found := strings.Cut(req.Cursor, " "); found && id != "" {
+		n, err := strconv.ParseFloat(score, 64)
+		ok = ok || err == nil && !math.IsNaN(n)
+	}
+	if !ok {
+		return &backend.InvalidError{Field: "cursor", Value: strconv.Quote(req.Cursor), Reason: "came from no reply"}
+	}
+	return nil
 }
 
 // decodeTaskPage reads {cursor, id, task, id, task, ...}.

@@ -43,7 +43,7 @@ func newStage(t *testing.T, n int) *stage {
 	t.Helper()
 	url := redistest.URL(t)
 	s := &stage{t: t, ns: newNamespace(t), proxy: redistest.NewProxy(t, address(url)), outside: open(t, url)}
-	s.be = open(t, s.proxy.URL())
+	s.be = open(t, s.proxy.URL(), rueidis.CallTimeout(patience/2))
 	cfg := pool.Config[pool.None]{Namespace: s.ns, TTL: leaseTTL}
 	s.keys, s.others = newPool(t, joining{s.be}, cfg), newPool(t, s.outside, cfg)
 	ctx := context.Background()

@@ -25,7 +25,7 @@ func TestHolderOfALockBehindABlackHoleEndsFirst(t *testing.T) {
 		_ context.Context, i int, far, near *rueidis.Backend, ns backend.Namespace,
 	) (*stake, error) {
 		ours := lock.NewMutex(far, ns, "m", lock.Config{TTL: ttl, ClaimTTL: ttl})
-		theirs := lock.NewMutex(near, ns, "m", lock.Config{TTL: time.Minute})
+		theirs := lock.NewMutex(near, ns, "m", lock.Config{TTL: time.Minute, ClaimTTL: time.Minute})
 		return &stake{
 			take:     func(ctx context.Context) (holder, error) { return takeFirst(ctx, ours, theirs, i%3 == 0) },
 			next:     func(ctx context.Context) (holder, error) { return theirs.Lock(ctx) },

@@ -28,7 +28,7 @@ func TestHolderBehindABlackHoleEndsFirst(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		theirs, err := pool.New(near, pool.Config[pool.None]{Namespace: ns, TTL: time.Minute})
+		theirs, err := pool.New(near, pool.Config[pool.None]{Namespace: ns, TTL: time.Minute, ClaimTTL: time.Minute})
 		if err != nil {
 			return nil, err
 		}

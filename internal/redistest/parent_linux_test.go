@@ -34,7 +34,7 @@ func TestServerDoesNotOutliveItsTestBinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := l.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := l.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 

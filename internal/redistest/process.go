@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	startTimeout = 20 * time.Second // from the start of a server to its first answer
-	stopTimeout  = 20 * time.Second // from the request to stop to the end of the process
+	startTimeout = time.Minute // from the start of a server to its first answer
+	stopTimeout  = time.Minute // from the request to stop to the end of the process
 	pollInterval = 2 * time.Millisecond
 )
 

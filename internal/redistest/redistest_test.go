@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(redistest.Wrap(m))
 }
 
+// patience is for what must happen, however slow the machine is.
+const patience = time.Minute
+
 // A client speaks to a server in plain lines.
 type client struct {
 	net.Conn
@@ -32,7 +35,7 @@ func dial(tb testing.TB, addr string) *client {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		tb.Fatal(err)
 	}
 	return &client{conn, tb, bufio.NewReader(conn)}
@@ -77,8 +80,32 @@ func (c *client) expectSilence() {
 	if got, err := c.r.ReadString('\n'); !os.IsTimeout(err) {
 		c.tb.Fatalf("got %q and %v, want silence", got, err)
 	}
-	if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		c.tb.Fatal(err)
+	}
+}
+
+// becomes asks for the text under a key until it is this one.
+func (c *client) becomes(key, want string) {
+	c.tb.Helper()
+	for end := time.Now().Add(patience); ; {
+		c.send("GET " + key)
+		size, err := c.r.ReadString('\n')
+		if err != nil {
+			c.tb.Fatal(err)
+		}
+		got := ""
+		if size != "$-1\r\n" {
+			if got, err = c.r.ReadString('\n'); err != nil {
+				c.tb.Fatal(err)
+			}
+		}
+		if strings.TrimSuffix(got, "\r\n") == want {
+			return
+		}
+		if time.Now().After(end) {
+			c.tb.Fatalf("%s is still %q, not %q", key, got, want)
+		}
 	}
 }
 

@@ -369,7 +369,8 @@ func TestContendingGoroutinesShareMembersWithoutOverlap(t *testing.T) {
 		wg.Go(func() {
 			for range rounds {
 				token := backend.NewToken()
-				reply, err := b.Enter(t.Context(), backend.EnterRequest{Take: backend.TakeRequest{Namespace: ns, Token: token, TTL: time.Minute}})
+				take := backend.TakeRequest{Namespace: ns, Token: token, TTL: time.Hour}
+				reply, err := b.Enter(t.Context(), backend.EnterRequest{Take: take, ClaimTTL: time.Hour})
 				if err != nil {
 					t.Error(err)
 					return

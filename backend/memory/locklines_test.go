@@ -199,7 +199,7 @@ func TestContendingGoroutinesHaveNamesInTurn(t *testing.T) {
 				lock := backend.LockRequest{Namespace: ns, Token: backend.NewToken(), TTL: time.Minute, Items: []backend.LockItem{
 					{Name: fmt.Sprint(first), Units: g % 2}, {Name: fmt.Sprint(second)},
 				}}
-				reply, err := b.Enter(t.Context(), backend.EnterRequest{Lock: lock})
+				reply, err := b.Enter(t.Context(), backend.EnterRequest{Lock: lock, ClaimTTL: time.Hour})
 				if err != nil {
 					t.Error(err)
 					return

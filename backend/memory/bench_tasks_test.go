@@ -89,3 +89,64 @@ func BenchmarkSubmitFetchReport(b *testing.B) {
 		one(b, be, fetch)
 	}
 }
+
+// BenchmarkQueryParallel has many ask one listener, which serves up to 64 at a time.
+func BenchmarkQueryParallel(b *testing.B) {
+	for _, askers := range []int{64, 512} {
+		b.Run(fmt.Sprintf("askers=%d", askers), func(b *testing.B) {
+			be, ctx, payload := memory.New(), b.Context(), []byte("payload")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				listen(b, be)
+			}()
+			b.ReportAllocs()
+			b.SetParallelism((askers + 1) / 2)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					req := benchSubmit(payload)
+					req.Watch = true
+					reply, err := be.Submit(ctx, req)
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					<-reply.Watching.Changes
+				}
+			})
+			if err := be.Close(); err != nil {
+				b.Fatal(err)
+			}
+			<-done
+		})
+	}
+}
+
+// listen serves tasks until the backend is closed.
+func listen(b *testing.B, be *memory.Backend) {
+	req := benchFetch()
+	req.Max = 64
+	req.Queues[0].Room = req.Max
+	for i := range req.Lanes {
+		req.Lanes[i].Max = req.Max
+	}
+	for {
+		req.Token = backend.NewToken()
+		got, err := be.Fetch(b.Context(), req)
+		if err != nil {
+			return // closed
+		}
+		if len(got.Tasks) == 0 {
+			<-got.Wake
+			continue
+		}
+		report := backend.ReportRequest{Namespace: benchSpace}
+		for i := range got.Tasks {
+			g := &got.Tasks[i]
+			report.Items = append(report.Items, backend.TaskReport{ID: g.Task.ID, Token: g.Token, Kind: backend.ReportDone, Data: g.Task.Payload})
+		}
+		if _, err := be.Report(b.Context(), report); err != nil {
+			return // closed
+		}
+	}
+}

@@ -8,9 +8,14 @@ import (
 
 // Submit puts a task into its queue; see [backend.Queues].
 func (b *Backend) Submit(ctx context.Context, req backend.SubmitRequest) (backend.SubmitReply, error) {
-	invalid, digest := req.Validate(), ""
-	if invalid == nil {
-		digest = req.Digest() // before the lock: a payload can be long
+	invalid := req.Validate()
+	var fresh *task
+	var w *watcher
+	if invalid == nil { // before the lock, so that others hardly wait
+		fresh = newTask(&req)
+		if req.Watch {
+			w = newWatcher(req.Progress)
+		}
 	}
 	ts, now, err := b.openTasks(ctx, req.Namespace, invalid)
 	if err != nil {
@@ -23,15 +28,16 @@ func (b *Backend) Submit(ctx context.Context, req backend.SubmitRequest) (backen
 	case t == nil && req.IfListened && !ts.listened(req.Queue, now):
 		return reply, nil
 	case t == nil:
-		t = ts.submit(&req, digest, now)
+		t = fresh
+		ts.submit(t, &req, now)
 		reply.Created = true
-	case t.digest != digest:
+	case t.digest != fresh.digest:
 		return reply, fail("submit", req.Namespace, backend.ErrConflict)
 	default:
 		reply.Joined, reply.Task = true, ts.info(t, now, false)
 	}
-	if req.Watch && !t.state.Final() {
-		reply.Watching = ts.watch(t, req.Progress)
+	if w != nil && !t.state.Final() {
+		reply.Watching = ts.watch(t, w)
 	}
 	for _, id := range req.Forget {
 		if t := ts.byID[id]; t != nil && id != req.ID && t.state.Final() && t.state != backend.TaskDead {
@@ -41,26 +47,30 @@ func (b *Backend) Submit(ctx context.Context, req backend.SubmitRequest) (backen
 	return reply, nil
 }
 
-// submit makes a new task.
-func (ts *tasks) submit(req *backend.SubmitRequest, digest string, now instant) *task {
-	q := ts.queueOf(req.Queue)
-	ts.tidy(q, req.Class, now)
+// newTask gives the task of a request.
+func newTask(req *backend.SubmitRequest) *task {
 	t := &task{
-		id: req.ID, queue: q, digest: digest, class: req.Class, maxDeaths: int32(req.MaxDeaths),
+		id: req.ID, digest: req.Digest(), class: req.Class, maxDeaths: int32(req.MaxDeaths),
 		payload: some(req.Payload), meta: some(req.Meta),
-		submitted: now, deadline: now.after(req.Timeout),
 		timeout: req.Timeout, retention: req.Retention, graveyard: req.Graveyard,
 	}
 	if t.graveyard == 0 {
 		t.graveyard = t.retention
 	}
+	return t
+}
+
+// submit puts a new task into its queue.
+func (ts *tasks) submit(t *task, req *backend.SubmitRequest, now instant) {
+	q := ts.queueOf(req.Queue)
+	ts.tidy(q, req.Class, now)
+	t.queue, t.submitted, t.deadline = q, now, now.after(req.Timeout)
 	ts.byID[t.id] = t
 	if req.Delay > 0 {
 		ts.schedule(t, now.after(req.Delay), now)
 	} else {
 		ts.enqueue(t, now)
 	}
-	return t
 }
 
 // tidy removes some of what nobody will look at if nobody listens.

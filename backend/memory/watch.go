@@ -20,7 +20,7 @@ func (b *Backend) Watch(ctx context.Context, req backend.WatchRequest) (backend.
 	}
 	reply := backend.WatchReply{Task: ts.info(t, now, false)}
 	if !t.state.Final() {
-		reply.Watching = ts.watch(t, req.Progress)
+		reply.Watching = ts.watch(t, newWatcher(req.Progress))
 	}
 	return reply, nil
 }
@@ -35,10 +35,15 @@ type watcher struct {
 	prev, next *watcher
 }
 
-// watch begins a watch.
-func (ts *tasks) watch(t *task, progress bool) *backend.Watching {
-	w := &watcher{tasks: ts, task: t, progress: progress, changes: make(chan backend.TaskChange, 1), next: t.watchers}
+func newWatcher(progress bool) *watcher {
+	w := &watcher{progress: progress, changes: make(chan backend.TaskChange, 1)}
 	w.Changes, w.Stop = w.changes, w.stop
+	return w
+}
+
+// watch begins a watch.
+func (ts *tasks) watch(t *task, w *watcher) *backend.Watching {
+	w.tasks, w.task, w.next = ts, t, t.watchers
 	if w.next != nil {
 		w.next.prev = w
 	}

@@ -85,7 +85,7 @@ func (ts *taskSpace) question(ctx context.Context, list []taskQuestion) ([]taskA
 		if isReply(err) {
 			a.err, err = err, nil
 		}
-		if err == nil && a.kind == taskGoes && list[i].mark == markFirst {
+		if err == nil && a.err == nil && a.kind == taskGoes && list[i].mark == markFirst {
 			err = unexpected("watch", &reply)
 		}
 		if err != nil {

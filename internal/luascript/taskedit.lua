@@ -16,7 +16,7 @@ if action == 'pause' or action == 'resume' then
   elseif was then
     call('SREM', pausedKey, q.name)
     q.paused = false
-    local ghosts = tonumber(call('HGET', q.ghosts, '') or 0) or 0
+    local ghosts = whole(call('HGET', q.ghosts, '')) or 0
     q.wakes = math.max(q.met[0] + q.met[1] + q.met[2] - ghosts, 0)
   end
   flush()
@@ -56,13 +56,13 @@ end
 
 function edits.revive(r, id)
   if not r or r.s ~= 'd' then return false end
-  local timeout = tonumber(call('HGET', r.key, 'o')) or r.x - r.t
+  local timeout = whole(call('HGET', r.key, 'o')) or math.max(r.x - r.t, 1)
   local q = queue(r.q)
   q.rose = q.rose or {}
   add(q.rose, id)
   r.x, r.n, r.y, r.u, r.w = ms + timeout, 0, 0, '', nil
   waits(r, false, 'x', int(r.x), 'n', 0, 'y', 0, 'u', '', 'h', '', 'a', 0, 'o', int(timeout))
-  call('PEXPIREAT', r.key, int(r.x + math.max(kept(r), buried(r)) + KEEP))
+  call('PEXPIREAT', r.key, int(r.x + math.max(tonumber(r.kept), tonumber(r.buried)) + KEEP))
   return true
 end
 

@@ -13,7 +13,9 @@
 --       fetch    listener token "<ttl> <mark> <max> <1 to leave>", queues: "<name>\0<room>\0"...; lanes: "<queue> <class> <max> "...
 -- Reply {now, a digit for each report, one for each renewal, a letter for each submission: C created, N nobody listens,
 --       X conflict, J joined; for each that joined: info of tasks.lua, or the JSON text of the final state; for each
---       fetch {1 if idle, next in ms, id, fence, end of the lease, info, ...}}
+--       fetch {1 if idle, next in ms, fence of the first, task, ...}, the fences of the others follow}. Such a task is {id,
+--       "<queue> <class> <attempts> <deaths> <submitted> <deadline> <end of the lease>", payload}, and up to the last that
+--       is not empty meta, error and progress. The queue is its number in the request, from 1
 -- Cost  one round trip; O(log tasks) for each item
 local process = ARGV[2]
 local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+) $')
@@ -37,59 +39,75 @@ end
 -- What is asked for, and all that may be written to is met.
 local asked, renewed, new, listening = {}, {}, {}, {}
 
--- meetTask meets the queue of a task, as far as it is touched.
-local function meetTask(r, ...)
-  if not r or r.foreign or r.final then return end
+-- meetTask meets the queue of a task, as far as it is touched by what is said of it.
+local function meetTask(r, kind, after)
+  if not r or r.foreign then return end
   local q = queue(r.q)
-  if r.x <= ms or r.s == 'r' and r.z <= ms or r.s == 's' and r.a <= ms then meetAll(q) else meet(q, ...) end
-  return q
-end
-
-for i = 1, reports do
-  local it = { argument(), argument(), argument(), argument() }
-  asked[i] = it
-  local kind, after = string.sub(it[3], 1, 1), tonumber(string.sub(it[3], 2)) or 0
-  it[3], it[5] = kind, after
-  local r = task(it[1])
-  if r and kind == 'd' or kind == 'f' then meetTask(r, 'running', 'totals')
-  elseif kind == 'x' then meetTask(r, 'running', 'dead')
-  elseif kind == 'p' then meetTask(r, 'running')
-  elseif r then
-    local q = meetTask(r, 'running', 'idle', 'listeners', after > 0 and 'schedule' or r.c)
-    if q then paused(q) end
+  if q.all then return end
+  if r.x <= ms or r.s == 'r' and r.z <= ms or r.s == 's' and r.a <= ms then
+    q.all = true
+    return meetAll(q)
+  end
+  local seen = q.seen
+  if not seen then
+    seen = {}
+    q.seen = seen
+  end
+  if seen[kind] then return end
+  meet(q, 'running')
+  if kind == 'r' and after > 0 then return meet(q, 'schedule', 'idle', 'listeners'), paused(q) end
+  seen[kind] = true
+  if kind == 'd' or kind == 'f' then meet(q, 'totals')
+  elseif kind == 'x' then meet(q, 'dead')
+  elseif kind == 'r' or kind == 'b' then
+    meet(q, 0, 1, 2, 'idle', 'listeners')
+    paused(q)
   end
 end
 
-for i = 1, renewals do
-  renewed[i] = { argument(), argument(), tonumber(argument()) }
-  meetTask(task(renewed[i][1]), 'running')
+for i = 1, reports do
+  local id, kind, after = ARGV[at], ARGV[at + 2], 0
+  if #kind > 1 then kind, after = 'r', tonumber(string.sub(kind, 2)) end
+  asked[i] = { id, ARGV[at + 1], kind, ARGV[at + 3], after }
+  at = at + 4
+  meetTask(task(id), kind, after)
 end
 
+for i = 1, renewals do
+  renewed[i] = { ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]) }
+  at = at + 3
+  meetTask(task(renewed[i][1]), 'n')
+end
+
+local now = int(ms)
 local present = 0
 do
   local keys = {}
   for i = 1, submits do
+    local id, name, flags, timeout = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local q, class = queue(name), 0
     local s = {
-      id = argument(), queue = queue(argument()), flags = argument(), timeout = tonumber(argument()),
-      life = argument(), k = argument(), payload = argument(), class = 0,
+      id = id, key = taskPrefix .. id, q = name, x = ms + timeout, life = ARGV[at + 4], k = now .. ' ' .. ARGV[at + 5],
+      p = ARGV[at + 6], d = '', z = 0, n = 0, y = 0, a = 0, r = false, m = false,
     }
-    local q = s.queue
-    for flag in string.gmatch(s.flags, '.') do
-      if flag == 'g' then s.digest = argument()
-      elseif flag == 'm' then s.meta = argument()
+    at = at + 7
+    for flag in string.gmatch(flags, '.') do
+      if flag == 'w' then s.watch = true
+      elseif flag == '+' then s.progress = true
+      elseif flag == 'g' then s.d, s.digest = argument(), true
+      elseif flag == 'm' then s.m = argument()
       elseif flag == 'd' then s.delay = tonumber(argument())
       elseif flag == 'o' then s.forget = argument()
-      elseif flag == 'h' then s.class = 1
-      elseif flag == 'l' then s.class = 2
-      elseif flag == 'i' then s.listened = true
-      elseif flag == 'w' then s.watch = true
-      elseif flag == '+' then s.progress = true end
+      elseif flag == 'h' then class = 1
+      elseif flag == 'l' then class = 2
+      elseif flag == 'i' then s.listened = true end
     end
-    new[i] = s
-    if s.delay then meet(q, 'schedule', 'idle', 'listeners') else meet(q, s.class, 'idle', 'listeners') end
-    paused(q)
-    if (q.met[s.class] or 0) > LONG then meetAll(q) end
-    keys[2 * i - 1], keys[2 * i] = taskPrefix .. s.id, resultPrefix .. s.id
+    s.c, s.queue, new[i] = class, q, s
+    if s.delay then meet(q, 'schedule', 'idle', 'listeners')
+    elseif not q.met[class] or not q.met.idle then meet(q, class, 'idle', 'listeners') end
+    if q.paused == nil then paused(q) end
+    if (q.met[class] or 0) > LONG then meetAll(q) end
+    keys[2 * i - 1], keys[2 * i] = s.key, resultPrefix .. id
   end
   if submits > 0 then present = call('EXISTS', unpack(keys)) end
   if present > 0 then
@@ -116,7 +134,7 @@ for i = 1, fetches do
   f.member = process .. (#f.queues > 1 and ',' or ' ') .. f.listener
   listening[i] = f
 end
-if fetches > 0 and not fence then fence = tonumber(call('GET', fenceKey) or 0) or 0 end
+if fetches > 0 and not fence then fence = lastFence() end
 
 -- Reports.
 local FINAL = { d = 'done', f = 'failed' }
@@ -201,43 +219,46 @@ if reports + renewals > 0 then settle() end
 -- Submissions.
 local joined = {}
 
-local function submit(s)
-  local id, q = s.id, s.queue
-  local r, final = tasks[id], nil
-  if r == nil and present > 0 then r = task(id) end
-  if r and not r.final then
-    if r.foreign or r.q ~= q.name or s.digest and r.d ~= s.digest then return 'X' end
+-- join gives the letter of a submission whose id is there.
+local function join(s, r, final)
+  if r then
+    if r.foreign or r.q ~= s.q or s.digest and r.d ~= s.d then return 'X' end
     current(r)
     if not r.final then
-      joined[#joined + 1] = info(r)
       if s.watch and r.s ~= 'd' then watch(r, process, s.progress) end
+      joined[#joined + 1] = info(r)
       return 'J'
     end
+    final = r.final
   end
-  final = r and r.final or present > 0 and result(id)
-  if final then
-    if final == true or s.digest and not string.find(final, ',"digest":"' .. s.digest .. '"', 1, true) then return 'X' end
-    joined[#joined + 1] = final
-    return 'J'
-  end
+  if final == true or s.digest and not string.find(final, ',"digest":"' .. s.d .. '"', 1, true) then return 'X' end
+  joined[#joined + 1] = final
+  return 'J'
+end
+
+local function submit(s)
+  local id, q = s.id, s.queue
+  local r = tasks[id]
+  if r == nil and present > 0 then r = task(id) end
+  local final = r and r.final or not r and present > 0 and result(id)
+  if r or final then return join(s, not final and r or nil, final) end
   if s.listened and not listened(q) then return 'N' end
-  r = {
-    id = id, key = taskPrefix .. id, s = s.delay and 's' or 'w', q = q.name, c = s.class, x = ms + s.timeout, z = 0, n = 0,
-    y = 0, t = int(ms), k = s.k, d = s.digest, a = 0, p = s.payload, m = s.meta,
-  }
-  local fields = { 's', r.s, 'q', r.q, 't', r.t, 'x', r.x, 'k', r.k, 'p', r.p }
-  if s.class > 0 then add(fields, 'c', s.class) end
-  if s.digest then add(fields, 'd', s.digest) end
-  if s.meta then add(fields, 'm', s.meta) end
-  if s.watch then
-    r.w = (s.progress and '+' or '') .. process .. ' '
-    add(fields, 'w', r.w)
+  s.t, s.kept, s.buried, s.most = string.match(s.k, '^(%d+) (%d+) (%d+) (%d+)')
+  s.s = s.delay and 's' or 'w'
+  if s.watch then s.w = (s.progress and '+' or '') .. process .. ' ' end
+  if s.m or s.delay then
+    local fields = { 's', s.s, 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p, 'w', s.w or '' }
+    if s.m then add(fields, 'm', s.m) end
+    if s.delay then add(fields, 'a', ms + s.delay) end
+    call('HSET', s.key, unpack(fields))
+  elseif s.w then
+    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p, 'w', s.w)
+  else
+    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p)
   end
-  if s.delay then add(fields, 'a', ms + s.delay) end
-  call('HSET', r.key, unpack(fields))
-  call('PEXPIRE', r.key, s.life)
-  tasks[id] = r
-  if s.delay then dues(q, r, ms + s.delay) else lines(r, q, false) end
+  call('PEXPIRE', s.key, s.life)
+  tasks[id] = s
+  if s.delay then dues(q, s, ms + s.delay) else lines(s, q, false) end
   return 'C'
 end
 
@@ -265,7 +286,7 @@ local function sweep(q, class, n)
 end
 
 for i = 1, submits do
-  local q, class = new[i].queue, new[i].class
+  local q, class = new[i].queue, new[i].c
   local key = q.lanes[class]
   if (q.met[class] or 0) > LONG and not swept[key] then
     swept[key] = true
@@ -343,25 +364,33 @@ local function notice(q)
   end
 end
 
-local function grant(f, q, r)
-  if not r.p then -- it was read without
-    r.p, r.m = unpack(call('HMGET', r.key, 'p', 'm'))
+local function grant(f, q, index, r)
+  if r.p == nil then -- it was read without
+    r.r, r.p, r.m = unpack(call('HMGET', r.key, 'r', 'p', 'm'))
   end
-  r.z = math.min(ms + f.ttl, r.x)
-  r.n, r.s, r.u, r.l, r.popped = r.n + 1, 'r', f.token, f.member, nil
-  call('HSET', r.key, 's', 'r', 'n', r.n, 'u', r.u, 'l', r.l, 'z', r.z)
-  q.runs = q.runs or {}
-  add(q.runs, r.z, r.id)
+  local z, n = math.min(ms + f.ttl, r.x), r.n + 1
+  r.z, r.n, r.s, r.u, r.popped = z, n, 'r', f.token, nil
+  call('HSET', r.key, 's', 'r', 'n', n, 'u', f.token, 'l', f.member, 'z', z)
+  local runs = q.runs or {}
+  runs[#runs + 1], runs[#runs + 2], q.runs = z, r.id, runs
   if made[r.id] then
     made[r.id], q.made = nil, q.made - 1
   end
-  add(f.grants, r.id, int(draw()), int(r.z), info(r, true))
-  changes(r)
-  return #(r.p or '') + #(r.m or '')
+  local p, m, e, progress = r.p or '', r.m or '', r.e or '', r.r or ''
+  local g = { r.id, index .. ' ' .. r.c .. ' ' .. n .. ' ' .. r.y .. ' ' .. r.t .. ' ' .. r.x .. ' ' .. z, p }
+  if progress ~= '' then g[4], g[5], g[6] = m, e, progress
+  elseif e ~= '' then g[4], g[5] = m, e
+  elseif m ~= '' then g[4] = m end
+  draw()
+  if not f.fence then f.fence = fence end
+  local grants = f.grants
+  grants[#grants + 1] = g
+  if r.w then changes(r) end
+  return #p + #m
 end
 
 -- take takes what there is in a lane, at most so many.
-local function take(f, q, class, want)
+local function take(f, q, index, class, want)
   local lane = q.lanes[class]
   while want > 0 and not q[lane] do
     local ids = call('LPOP', lane, want)
@@ -373,7 +402,7 @@ local function take(f, q, class, want)
       else
         local r = pop(q, ids[i])
         if r then
-          f.bytes = f.bytes + grant(f, q, r)
+          f.bytes = f.bytes + grant(f, q, index, r)
           got = got + 1
         else
           f.skipped = f.skipped + 1
@@ -398,8 +427,8 @@ local function fetch(f)
     local q = f.queues[index]
     if not paused(q) and not f.cut then
       local before = #f.grants
-      take(f, q, class, math.min(f.left, f.room[index], most))
-      local got = (#f.grants - before) / 4
+      take(f, q, index, class, math.min(f.left, f.room[index], most))
+      local got = #f.grants - before
       f.left, f.room[index] = f.left - got, f.room[index] - got
       full[#full + 1] = { index, q.lanes[class] }
     end
@@ -487,6 +516,6 @@ end
 local reply = { ms, table.concat(asked), table.concat(renewed), table.concat(letters), unpack(joined) }
 for i = 1, fetches do
   local f = listening[i]
-  reply[#reply + 1] = f.leave == '1' and { 0, -1 } or { f.idle and 1 or 0, nextOf(f), unpack(f.grants) }
+  reply[#reply + 1] = f.leave == '1' and { 0, -1, 0 } or { f.idle and 1 or 0, nextOf(f), f.fence and int(f.fence) or 0, unpack(f.grants) }
 end
 return reply

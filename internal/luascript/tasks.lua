@@ -10,12 +10,12 @@
 -- ends it there, before anything has changed. What stands under a task's id cannot: that task alone is foreign, and dead.
 -- Then it goes on step by step: what is about one task is written at once, what is about a queue at settle() or flush().
 --
--- A task that has not ended, or is dead, is a hash: q queue, s state (s scheduled, w waiting, r running, d dead), c class,
--- p payload, m meta, d digest, t submitted, x deadline, k "<retention> <graveyard> <most deaths>", n attempts, y deaths,
--- a due, u token of the lease ("" after a death; after a report of r, x or b that letter, a blank and the token), z end of
--- the lease, l its listener (as in the set of listeners), w those who watch, each a process with a blank behind, and a + in
--- front if it wants progress, e error (a member of a JSON object), r progress, o timeout (if it is not x - t), h reason (of
--- a dead one). Times are ms. What is empty, or 0 for n and y, may be missing.
+-- A task that has not ended, or is dead, is a hash: q queue, s state (s scheduled, w waiting, r running, d dead), k what does
+-- not change, "<submitted> <retention> <graveyard> <most deaths> <class> <digest>", x deadline, p payload, m meta, n attempts,
+-- y deaths, a due, u token of the lease ("" after a death; after a report of r, x or b that letter, a blank and the token), z
+-- end of the lease, l its listener (as in the set of listeners), w those who watch, each a process with a blank behind, and
+-- a + in front if it wants progress, e error (a member of a JSON object), r progress, o timeout (if it is not x less the time
+-- of submission), h reason (of a dead one). Times are ms. What is empty, or 0 for n and y, may be missing.
 -- Every other final state is a string, a JSON object, under the result key.
 -- A listener is "<process> <name>"; with a comma for the blank if it listens to several queues: then the hash of idlers has
 -- their names, with NUL behind each, while it is idle.
@@ -23,7 +23,8 @@
 --
 -- For the scripts' own use:
 --   task(id)        its record r, or false: there is none that has not ended or is dead; r.foreign if it is no task of ours.
---                   r has the fields above but o p m r h, with numbers in c x z n y a. Once ended: r.final is its JSON text
+--                   r has s q x u z n y w e as above, a, if it is scheduled, and of k: t kept buried most c d. Numbers are
+--                   those that change, and c. Once ended: r.final is its JSON text
 --   result(id)      the JSON text of its final state; false if there is none, and true if that is foreign
 --   current(r)      notices deaths, due times and the end of its time
 --   finish(r, state, at, more)   ends it in any state but dead. more: members of the JSON object, "" or with a comma in front
@@ -107,16 +108,38 @@ local function box(process)
   return b
 end
 
-local function told(process, ...)
+-- put adds netstrings.
+local function put(process, text)
   local words = box(process).words
   if #words == 0 then processes[#processes + 1] = process end
-  for i = 1, select('#', ...) do words[#words + 1] = net((select(i, ...))) end
+  words[#words + 1] = text
+end
+
+local function told(process, ...)
+  for i = 1, select('#', ...) do put(process, net((select(i, ...)))) end
 end
 
 -- Records.
-local FIELDS = { 's', 'q', 'c', 'x', 'z', 'u', 'n', 'y', 't', 'k', 'w', 'l', 'e', 'd', 'a', 'r', 'p', 'm' }
+local FIELDS = { 's', 'q', 'x', 'k', 'u', 'z', 'n', 'y', 'w', 'e', 'r', 'p', 'm' }
+local CLASSES = { ['0'] = 0, ['1'] = 1, ['2'] = 2 }
 local LIVE = { s = true, w = true, r = true }
 local tasks, gone = {}, {}
+
+local BEYOND = 1e15 -- no time or number is that large
+
+-- whole gives a number that can be one of ours, else nil.
+local function whole(v)
+  local n = tonumber(v or nil)
+  return n and n >= 0 and n < BEYOND and n % 1 == 0 and n or nil
+end
+
+-- count adds to a number in a hash, and gives what it is then; what is no number there counts as 0.
+local function count(key, field, n)
+  local sum = try('HINCRBY', key, field, n)
+  if type(sum) == 'number' then return sum end
+  call('HSET', key, field, n)
+  return n
+end
 
 -- read gives a record of what HMGET has of the fields, or false if there is none of it all.
 local function read(id, key, v)
@@ -124,23 +147,25 @@ local function read(id, key, v)
     if not string.find(v.err, 'WRONGTYPE', 1, true) then error(v.err) end
     return { id = id, key = key, foreign = true }
   end
-  local s, q, x, t, k = v[1], v[2], tonumber(v[4]), v[9], v[10]
+  local s, q, k, e, c = v[1], v[2], v[4], v[10], nil
   if not s and not q and call('EXISTS', key) == 0 then return false end
   local r = {
-    id = id, key = key, s = s, q = q, c = tonumber(v[3] or 0), x = x, z = tonumber(v[5] or 0), u = v[6],
-    n = tonumber(v[7] or 0), y = tonumber(v[8] or 0), t = t, k = k, w = v[11], l = v[12], e = v[13], d = v[14],
-    a = tonumber(v[15] or 0), r = v[16], p = v[17], m = v[18],
+    id = id, key = key, s = s, q = q, x = whole(v[3]), u = v[5], z = whole(v[6] or 0), n = whole(v[7] or 0),
+    y = whole(v[8] or 0), w = v[9], e = e, r = v[11], p = v[12], m = v[13], a = 0,
   }
-  if not (LIVE[s] or s == 'd') or not q or not x or not t or not k or not r.z or not r.n or not r.y or not r.a
-    or not (r.c == 0 or r.c == 1 or r.c == 2) then return { id = id, key = key, foreign = true } end
-  return r
+  if k then r.t, r.kept, r.buried, r.most, c, r.d = string.match(k, '^(%d+) (%d+) (%d+) (%d+) ([012]) (.*)$') end
+  r.c = c and CLASSES[c]
+  if s == 's' then r.a = whole(call('HGET', key, 'a') or 0) end
+  if (LIVE[s] or s == 'd') and q and r.x and c and r.z and r.n and r.y and r.a
+    and (not e or e == '' or string.find(e, '^"error6?4?":".*"$')) then return r end
+  return { id = id, key = key, foreign = true }
 end
 
 local function task(id, full)
   local r = tasks[id]
   if r ~= nil then return r end
   local key = taskPrefix .. id
-  r = read(id, key, try('HMGET', key, unpack(FIELDS, 1, full and 18 or 16)))
+  r = read(id, key, try('HMGET', key, unpack(FIELDS, 1, full and 13 or 10)))
   tasks[id] = r
   return r
 end
@@ -154,10 +179,6 @@ local function result(id)
   return text and (string.sub(text, 1, 10) ~= '{"state":"' or text)
 end
 
-local function kept(r) return tonumber(string.match(r.k, '^(%d+)')) or 0 end
-local function buried(r) return tonumber(string.match(r.k, '^%d+ (%d+)')) or 0 end
-local function most(r) return tonumber(string.match(r.k, '^%d+ %d+ (%d+)')) or 1 end
-
 local function hex(c) return string.format('\\u%04x', string.byte(c)) end
 
 -- quoted gives a string of JSON.
@@ -167,16 +188,18 @@ local function quoted(s)
 end
 
 -- record gives the JSON object of a final state.
-local function record(r, state, at, reason, more)
-  return table.concat({ '{"state":"', state, reason and '","reason":"' .. reason or '', '","queue":', quoted(r.q),
-    ',"class":', r.c, ',"attempts":', r.n, ',"deaths":', r.y, ',"submitted":', r.t, ',"deadline":', r.x,
-    ',"finished":', at, r.d and ',"digest":"' .. r.d .. '"' or '', r.e and r.e ~= '' and ',' .. r.e or '', more, '}' })
+local function record(r, q, state, at, reason, more)
+  q.quoted = q.quoted or quoted(q.name)
+  return '{"state":"' .. state .. (reason and '","reason":"' .. reason or '') .. '","queue":' .. q.quoted .. ',"class":' .. r.c
+    .. ',"attempts":' .. r.n .. ',"deaths":' .. r.y .. ',"submitted":' .. r.t .. ',"deadline":' .. r.x .. ',"finished":' .. at
+    .. (r.d ~= '' and ',"digest":"' .. r.d .. '"' or '') .. (r.e and r.e ~= '' and ',' .. r.e or '') .. more .. '}'
 end
 
 -- info gives how a task stands that has not ended, or is dead: state, now, queue, class, attempts, deaths, submitted,
 -- deadline, due, error, progress; full: payload and meta, for which the record has to have been read full; and the reason
 -- of a dead one.
 local function info(r, full)
+  if r.r == nil then r.r = call('HGET', r.key, 'r') end
   local list = { r.s, int(ms), r.q, int(r.c), int(r.n), int(r.y), r.t, int(r.x), int(r.a), r.e or '', r.r or '' }
   if full then list[12], list[13] = r.p or '', r.m or '' end
   if r.s == 'd' then
@@ -202,7 +225,8 @@ end
 local function ends(r, final)
   if not r.w then return end
   if #final > SMALL then final = '' end
-  for process in string.gmatch(r.w, '+?(%S+)') do told(process, 'f', r.id, final) end
+  local words = net('f') .. net(r.id) .. net(final)
+  for process in string.gmatch(r.w, '+?(%S+)') do put(process, words) end
 end
 
 local function watch(r, process, progress)
@@ -222,26 +246,26 @@ local function leaves(r, q)
     made[r.id], q.made = nil, q.made - 1
   end
   if r.s == 'r' then
-    q.ran = q.ran or {}
-    add(q.ran, r.id)
+    local ran = q.ran or {}
+    ran[#ran + 1], q.ran = r.id, ran
   elseif r.s == 's' then
     q.came = q.came or {}
     add(q.came, r.id)
   elseif r.s == 'w' and not r.popped then
-    call('HINCRBY', q.ghosts, '', 1)
-    call('HINCRBY', q.ghosts, r.id, 1)
+    count(q.ghosts, '', 1)
+    count(q.ghosts, r.id, 1)
   end
 end
 
 local function finish(r, state, at, more, reason)
   local q = queue(r.q)
   leaves(r, q)
-  if state == 'cancelled' and r.s == 'r' and r.l then
-    local process, name = string.match(r.l, '^([^ ,]+)[ ,](.*)$')
+  if state == 'cancelled' and r.s == 'r' then
+    local process, name = string.match(call('HGET', r.key, 'l') or '', '^([^ ,]+)[ ,](.*)$')
     if process then told(process, 'l', name, r.id, r.u) end
   end
-  local final = record(r, state, at, reason, more)
-  local keep = at + kept(r) - ms
+  local final = record(r, q, state, at, reason, more)
+  local keep = math.min(at + r.kept - ms, BEYOND)
   if keep > 0 then call('SET', resultPrefix .. r.id, final, 'PX', keep) end
   gone[#gone + 1] = r.key
   q.counts = q.counts or {}
@@ -254,12 +278,12 @@ local function bury(r, reason, at, ...)
   local q = queue(r.q)
   leaves(r, q)
   r.s = 'd'
-  local over = at + buried(r)
+  local over = math.min(at + r.buried, BEYOND)
   call('HSET', r.key, 's', 'd', 'h', reason, 'n', r.n, 'y', r.y, 'w', '', 'r', '', ...)
   call('PEXPIREAT', r.key, over)
   q.died = q.died or {}
   add(q.died, over, r.id)
-  ends(r, record(r, 'dead', at, reason ~= '' and reason or nil, ''))
+  ends(r, record(r, q, 'dead', at, reason ~= '' and reason or nil, ''))
   r.w = nil
 end
 
@@ -292,7 +316,7 @@ local function current(r)
   local over = r.x <= ms
   if r.s == 'r' and r.z <= ms and r.z < r.x then
     r.y = r.y + 1
-    if r.y >= most(r) then return bury(r, 'deaths', r.z, 'u', '') end
+    if r.y >= tonumber(r.most) then return bury(r, 'deaths', r.z, 'u', '') end
     if not over then
       r.u = ''
       return waits(r, true, 'y', r.y, 'u', '')
@@ -310,8 +334,8 @@ local function pop(q, id)
   if q.met.ghosts and q.met.ghosts > 0 then
     local n = tonumber(call('HGET', q.ghosts, id) or 0)
     if n and n > 0 then
-      if n == 1 then call('HDEL', q.ghosts, id) else call('HINCRBY', q.ghosts, id, -1) end
-      if call('HINCRBY', q.ghosts, '', -1) <= 0 then call('DEL', q.ghosts) end
+      if n == 1 then call('HDEL', q.ghosts, id) else count(q.ghosts, id, -1) end
+      if count(q.ghosts, '', -1) <= 0 then call('DEL', q.ghosts) end
       return nil
     end
   end
@@ -328,8 +352,13 @@ end
 
 local fence
 
+local function lastFence()
+  local n = tonumber(call('GET', fenceKey) or 0) or 0
+  return n < 2 ^ 53 and n or 0
+end
+
 local function draw()
-  if not fence then fence = tonumber(call('GET', fenceKey) or 0) or 0 end
+  if not fence then fence = lastFence() end
   fence = math.max(fence + 1, us)
   return fence
 end
@@ -380,11 +409,11 @@ local function settle()
       call('ZREMRANGEBYSCORE', q.dead, '-inf', ms)
       call('ZADD', q.dead, unpack(q.died))
       local last = call('ZRANGE', q.dead, -1, -1, 'WITHSCORES')
-      if last[2] then call('PEXPIREAT', q.dead, tonumber(last[2])) end
+      if whole(last[2]) then call('PEXPIREAT', q.dead, last[2]) end
       q.died = nil
     end
     if q.counts then
-      for state, n in pairs(q.counts) do call('HINCRBY', q.totals, state, n) end
+      for state, n in pairs(q.counts) do count(q.totals, state, n) end
       q.counts = nil
     end
   end

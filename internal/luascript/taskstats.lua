@@ -14,8 +14,8 @@ local function oldest(lane)
   for from = 0, MOST - 1, FEW do
     local ids = call('LRANGE', lane, from, from + FEW - 1)
     for i = 1, #ids do
-      local v = try('HMGET', taskPrefix .. ids[i], 's', 'q', 't')
-      if not v.err and v[1] == 'w' and v[2] == q.name then return math.max(ms - (tonumber(v[3]) or ms), 0) end
+      local v = try('HMGET', taskPrefix .. ids[i], 's', 'q', 'k')
+      if not v.err and v[1] == 'w' and v[2] == q.name then return math.max(ms - (whole(string.match(v[3] or '', '^%d+')) or ms), 0) end
     end
     if #ids < FEW then break end
   end
@@ -23,7 +23,7 @@ local function oldest(lane)
 end
 
 local met = q.met
-local ghosts = met.ghosts > 0 and tonumber(call('HGET', q.ghosts, '') or 0) or 0
+local ghosts = met.ghosts > 0 and whole(call('HGET', q.ghosts, '')) or 0
 local waiting = math.max(met[0] + met[1] + met[2] - ghosts, 0)
 local age = 0
 for c = 0, 2 do
@@ -32,6 +32,6 @@ end
 local live = met.listeners > 0 and call('ZCOUNT', q.listeners, ms, '+inf') or 0
 if live == 0 then live = call('EXISTS', q.listen) end -- one of Python's
 local totals = call('HMGET', q.totals, 'done', 'failed', 'expired', 'cancelled')
-for i = 1, 4 do totals[i] = tonumber(totals[i] or 0) or 0 end
+for i = 1, 4 do totals[i] = whole(totals[i]) or 0 end
 return { met.schedule, waiting, met.running, met.dead > 0 and call('ZCOUNT', q.dead, ms + 1, '+inf') or 0, age, live,
   paused(q) and 1 or 0, unpack(totals) }

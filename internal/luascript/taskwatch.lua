@@ -12,7 +12,7 @@ local named = ' ' .. process .. ' '
 -- left gives how long a task has that goes on and whose watch is known, nil if there may be more to tell.
 local function left(id)
   local v = try('HMGET', taskPrefix .. id, 's', 'x', 'z', 'a', 'w')
-  local r = not v.err and { s = v[1], x = tonumber(v[2]), z = tonumber(v[3] or 0), a = tonumber(v[4] or 0), w = v[5] }
+  local r = not v.err and { s = v[1], x = whole(v[2]), z = whole(v[3] or 0), a = whole(v[4] or 0), w = v[5] }
   if not r or not LIVE[r.s] or not r.x or not r.z or not r.a or not r.w or isDue(r) then return nil end
   return string.find(' ' .. string.gsub(r.w, '%+', ' '), named, 1, true) and r.x - ms
 end

@@ -62,14 +62,19 @@ func TestPassOnEndsWithAFailure(t *testing.T) {
 func TestContendersDoAsTheyAreTold(t *testing.T) {
 	b := bench{url: redistest.URL(t)}
 	defer b.close()
-	var out strings.Builder
-	err := b.serveContention(t.Context(), redistest.Prefix(t), strings.NewReader("ours 500ms\nother 500ms\nours never\n"), &out)
-	if err == nil {
-		t.Error("never is no duration")
-	}
-	var ready, ours, other float64
-	if n, _ := fmt.Sscan(out.String(), &ready, &ours, &other); n != 3 || ours <= 0 || other <= 0 {
-		t.Errorf("got %q", &out)
+	for d := 200 * time.Millisecond; ; d *= 4 { // until a slow machine has come so far
+		var out strings.Builder
+		told := fmt.Sprintf("ours %v\nother %v\nours never\n", d, d)
+		if err := b.serveContention(t.Context(), redistest.Prefix(t), strings.NewReader(told), &out); err == nil {
+			t.Error("never is no duration")
+		}
+		var ready, ours, other float64
+		if n, _ := fmt.Sscan(out.String(), &ready, &ours, &other); n == 3 && ours > 0 && other > 0 {
+			break
+		}
+		if d > 10*time.Second {
+			t.Fatalf("got %q", &out)
+		}
 	}
 	if err := b.serveContention(t.Context(), redistest.Prefix(t), strings.NewReader("nobody 20ms\n"), io.Discard); err == nil {
 		t.Error("nobody is no side")

@@ -27,6 +27,9 @@ func TestEveryGoalIsMeasured(t *testing.T) {
 	}
 	t.Logf("\n%s", &out)
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")[1:]
+	for i, line := range lines {
+		lines[i] = again(t, line)
+	}
 	for _, e := range experiments() {
 		for _, g := range e.goals {
 			if len(lines) == 0 {
@@ -44,6 +47,29 @@ func TestEveryGoalIsMeasured(t *testing.T) {
 	if len(lines) > 0 {
 		t.Errorf("more than the goals: %q", lines)
 	}
+}
+
+// again measures once more what could not be measured, with all the longer TTLs: a machine may be so busy that leases are
+// lost.
+func again(t *testing.T, line string) string {
+	t.Helper()
+	name, _, _ := strings.Cut(line, " ")
+	opts := tiny()
+	opts.Only = regexp.MustCompile("^" + regexp.QuoteMeta(name) + "$")
+	for range 3 {
+		if !strings.Contains(line, "short: ") {
+			break
+		}
+		opts.Sizes.LeaseTTL *= 3
+		opts.Sizes.Overlap *= 3
+		var out strings.Builder
+		if err := Run(t.Context(), &out, opts); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s, so once more: %s", line, &out)
+		_, line, _ = strings.Cut(strings.TrimSuffix(out.String(), "\n"), "\n")
+	}
+	return line
 }
 
 func TestOnlyTheChosenGoalsAreMeasured(t *testing.T) {

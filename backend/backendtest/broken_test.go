@@ -35,6 +35,8 @@ type broken struct {
 	leave   func(context.Context, backend.Backend, backend.LeaveRequest) (backend.LeaveReply, error)
 	queue   func(context.Context, backend.Backend, backend.QueueRequest) (backend.QueueReply, error)
 	close   func(backend.Backend) error
+
+	tasks brokenQueues
 }
 
 // either calls the replacement, if there is one, or the method of the whole backend.

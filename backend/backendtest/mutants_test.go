@@ -29,6 +29,7 @@ func TestNoticesBrokenBackends(t *testing.T) {
 	cases := backendtest.Cases()
 	for _, m := range slices.Concat(
 		brokenValues(), brokenPools(), brokenLeases(), brokenLines(), brokenLocks(), brokenUnits(), brokenNames(), brokenTurns(), brokenClaims(),
+		brokenSubmissions(), brokenFetches(), brokenReports(), brokenWatches(), brokenWakes(), brokenEdits(), brokenCounts(),
 	) {
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
 			i := slices.IndexFunc(cases, func(c backendtest.Case) bool { return c.String() == m.noticed })

@@ -15,10 +15,10 @@ var taskEndCases = []Case{
 		check: func(r *room) {
 			ws := []*backend.Watching{
 				r.creates(backend.SubmitRequest{ID: "a", Watch: true, Progress: true}).Watching,
-				r.watches("a", false).Watching,
+				r.follows("a", false),
 				r.creates(backend.SubmitRequest{ID: "b", Watch: true, Delay: long / 2}).Watching,
 			}
-			stopped := r.watches("b", true).Watching
+			stopped := r.follows("b", true)
 			stopped.Stop()
 			r.close()
 			end := time.NewTimer(patience)

@@ -150,7 +150,7 @@ var taskListCases = []Case{
 				for _, id := range []string{ids[page%len(ids)], ids[(page*7+50)%len(ids)]} {
 					gone[id] = gone[id] || r.edits(backend.TasksCancel, id)[0]
 				}
-				r.submit(backend.SubmitRequest{ID: fmt.Sprintf("new%d", page), Delay: long / 3})
+				r.submit(backend.SubmitRequest{ID: fmt.Sprintf("new%d", page), Delay: long * 2 / 3})
 			})
 		},
 	},

@@ -51,9 +51,9 @@ var taskWatchCases = []Case{
 			}{{backend.ReportDone, backend.TaskDone}, {backend.ReportFailed, backend.TaskFailed}, {backend.ReportDead, backend.TaskDead}} {
 				id := end.state.String()
 				early := r.creates(backend.SubmitRequest{ID: id, Watch: true}).Watching
-				waiting := r.watches(id, false).Watching
+				waiting := r.follows(id, false)
 				g := r.fetches(theQueue, long, id)[0]
-				running := r.watches(id, false).Watching
+				running := r.follows(id, false)
 				r.says(about(&g, end.kind, "data"))
 				want := withoutPayload(r.task(id))
 				for _, w := range []*backend.Watching{early, waiting, running} {
@@ -67,7 +67,7 @@ var taskWatchCases = []Case{
 			r.cancels("d")
 			r.firstTold(w, backend.TaskCancelled)
 			g := r.starts("e")
-			w = r.watches("e", false).Watching
+			w = r.follows("e", false)
 			r.cancels("e")
 			r.firstTold(w, backend.TaskCancelled)
 			r.saysInVain(about(&g, backend.ReportDone, ""))
@@ -78,12 +78,13 @@ var taskWatchCases = []Case{
 		Sentence: "Progress: also tell of progress and of attempts that begin and end, not only of the final state.",
 		check: func(r *room) {
 			w := r.creates(backend.SubmitRequest{ID: "a", Watch: true}).Watching
-			loud := r.watches("a", true).Watching
+			loud := r.follows("a", true)
 			g := r.drains("a")[0]
 			r.says(about(&g, backend.ReportProgress, "1"))
 			r.says(again(&g, 0, "e"))
 			g = r.drains("a")[0]
 			r.told(loud, "the second attempt", func(t *backend.TaskInfo) bool { return t.Attempts == 2 })
+			r.silent("before the end", w)
 			r.says(about(&g, backend.ReportDone, "r"))
 			r.final(loud)
 			r.firstTold(w, backend.TaskDone)
@@ -94,7 +95,7 @@ var taskWatchCases = []Case{
 		Sentence: "Changes receives how the task stands when that has changed: with Progress, also progress and attempts that begin and end.",
 		check: func(r *room) {
 			first := r.creates(backend.SubmitRequest{ID: "a", Watch: true, Progress: true}).Watching
-			both := []*backend.Watching{first, r.watches("a", true).Watching}
+			both := []*backend.Watching{first, r.follows("a", true)}
 			told := func(what string, is func(*backend.TaskInfo) bool) {
 				r.tb.Helper()
 				for _, w := range both {
@@ -127,8 +128,8 @@ var taskWatchCases = []Case{
 		Sentence: "Progress: each watch has its own. One that wants it is told, whoever else watches without.",
 		check: func(r *room) {
 			w := r.creates(backend.SubmitRequest{ID: "a", Watch: true}).Watching
-			loud := r.watches("a", true).Watching
-			quiet := r.watches("a", false).Watching
+			loud := r.follows("a", true)
+			quiet := r.follows("a", false)
 			g := r.drains("a")[0]
 			r.says(about(&g, backend.ReportProgress, "1"))
 			r.told(loud, "progress", func(t *backend.TaskInfo) bool { return string(t.Progress) == "1" })
@@ -143,14 +144,16 @@ var taskWatchCases = []Case{
 		Sentence: "It has room for one, the latest: what was not received in time is replaced by what came after, so that the final state is never lost.",
 		check: func(r *room) {
 			w := r.creates(backend.SubmitRequest{ID: "a", Watch: true, Progress: true}).Watching
-			seer := r.watches("a", true).Watching
+			seer := r.follows("a", true)
 			g := r.drains("a")[0]
 			for i := range 20 {
 				r.says(about(&g, backend.ReportProgress, fmt.Sprint(i)))
 			}
 			r.told(seer, "the last progress", func(t *backend.TaskInfo) bool { return string(t.Progress) == "19" })
+			r.pass(short)
 			r.says(about(&g, backend.ReportDone, "r"))
 			r.equal("result", string(r.final(seer).Result), "r")
+			r.pass(short)
 			r.eventually("that the final state has come", func() bool { return len(w.Changes) == 1 })
 			r.equal("room", cap(w.Changes), 1)
 			r.equal("result", string(r.final(w).Result), "r")
@@ -166,9 +169,9 @@ var taskWatchCases = []Case{
 			r.puts("a", "b")
 			var all []*backend.Watching
 			for range 20 {
-				all = append(all, r.watches("a", len(all)%2 == 0).Watching)
+				all = append(all, r.follows("a", len(all)%2 == 0))
 			}
-			other := r.watches("b", true).Watching
+			other := r.follows("b", true)
 			for _, w := range all[:5] {
 				w.Stop()
 			}
@@ -186,7 +189,7 @@ var taskWatchCases = []Case{
 		Sentence: "Stop ends the watch. Calling it again does nothing.",
 		check: func(r *room) {
 			w := r.creates(backend.SubmitRequest{ID: "a", Watch: true, Progress: true}).Watching
-			other := r.watches("a", false).Watching
+			other := r.follows("a", false)
 			w.Stop()
 			w.Stop()
 			g := r.drains("a")[0]
@@ -204,11 +207,11 @@ var taskWatchCases = []Case{
 		check: func(r *room) {
 			r.puts("a")
 			for range 5 {
-				w := r.watches("a", true).Watching
+				w := r.follows("a", true)
 				w.Stop()
 			}
-			w := r.watches("a", false).Watching
-			old := r.watches("a", false).Watching
+			w := r.follows("a", false)
+			old := r.follows("a", false)
 			old.Stop()
 			g := r.drains("a")[0]
 			old.Stop()
@@ -226,6 +229,7 @@ var taskWatchCases = []Case{
 			more, err := r.be.Watch(ctx, backend.WatchRequest{Namespace: r.ns, ID: "a"})
 			r.ok(err, "Watch")
 			cancel()
+			r.pass(short)
 			g := r.drains("a")[0]
 			r.says(about(&g, backend.ReportDone, "r"))
 			r.equal("result", string(r.final(got.Watching).Result), "r")
@@ -265,7 +269,7 @@ var taskWatchCases = []Case{
 		Sentence: "Watch tells what becomes of a task: that it is dead because too many of its holders died.",
 		check: func(r *room) {
 			w := r.creates(backend.SubmitRequest{ID: "a", Watch: true, MaxDeaths: 2}).Watching
-			loud := r.watches("a", true).Watching
+			loud := r.follows("a", true)
 			r.fetches(theQueue, short, "a")
 			r.dies("a", 1)
 			what, is := inState(backend.TaskWaiting, 1)

@@ -20,6 +20,16 @@ func (r *room) watches(id string, progress bool) backend.WatchReply {
 	return got
 }
 
+// follows watches a task that has not ended.
+func (r *room) follows(id string, progress bool) *backend.Watching {
+	r.tb.Helper()
+	got := r.watches(id, progress)
+	if got.Watching == nil {
+		r.Fatalf("there is nothing to watch: %s is %+v", id, got.Task)
+	}
+	return got.Watching
+}
+
 // told waits for a message whose task is as it should be. Those before are not looked at.
 func (r *room) told(w *backend.Watching, what string, wanted func(*backend.TaskInfo) bool) backend.TaskInfo {
 	r.tb.Helper()
@@ -52,7 +62,7 @@ func (r *room) final(w *backend.Watching) backend.TaskInfo {
 	return r.told(w, "how the task ended", func(t *backend.TaskInfo) bool { return t.State.Final() })
 }
 
-// first waits for a message, which must be about this state.
+// firstTold waits for a message, which must be about this state.
 func (r *room) firstTold(w *backend.Watching, want backend.TaskState) backend.TaskInfo {
 	r.tb.Helper()
 	got := r.told(w, "anything", func(*backend.TaskInfo) bool { return true })
@@ -72,7 +82,7 @@ func (r *room) silent(what string, w *backend.Watching) {
 	}
 }
 
-// running is a predicate for told.
+// inState is what told is asked for.
 func inState(state backend.TaskState, attempts int) (string, func(*backend.TaskInfo) bool) {
 	return fmt.Sprintf("%v, attempt %d", state, attempts), func(t *backend.TaskInfo) bool {
 		return t.State == state && t.Attempts == attempts

@@ -161,9 +161,11 @@ var wakeCases = []Case{
 				a, b := r.listener(queue), r.listener(queue)
 				a.idles()
 				b.idles()
+				was := a.wake
 				a.leaves()
 				r.creates(backend.SubmitRequest{ID: queue + "x", Queue: queue})
 				b.woken()
+				a.wake = was
 				exact := a.asleep()
 				b.gets(1, queue+"x")
 				return exact

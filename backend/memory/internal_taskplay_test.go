@@ -14,9 +14,9 @@ import (
 )
 
 func TestInvariantsOfTasksHoldAfterEveryStep(t *testing.T) {
-	seeds := 40
+	seeds := 25
 	if testing.Short() {
-		seeds = 15
+		seeds = 10
 	}
 	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) {

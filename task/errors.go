@@ -145,8 +145,8 @@ func wire(err error) (e Error, after time.Duration) {
 
 // final reports whether err says that no other attempt, here or elsewhere, can help.
 func final(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && !e.Retryable
+	e, _ := wire(err)
+	return !e.Retryable
 }
 
 func invalid(field, value, reason string) error {

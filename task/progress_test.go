@@ -1,0 +1,155 @@
+package task_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/task"
+)
+
+// progressSent counts what was reported.
+func progressSent(r *rig) (n int) {
+	for _, it := range r.reported() {
+		if it.Kind == backend.ReportProgress {
+			n++
+		}
+	}
+	return n
+}
+
+func TestProgress(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			for i := range 1000 {
+				assert.NoError(r, t.Progress(int64(i), 1000, "working"))
+				<-time.After(time.Millisecond)
+			}
+			assert.NoError(r, t.Progress(1000, 1000, "ready"))
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		var all []task.Progress
+		begin := time.Now()
+		for p, err := range h.Progress(r.Context()) {
+			require.NoError(r, err)
+			if len(all) == 0 {
+				assert.Zero(r, time.Since(begin), "the first is sent at once")
+			}
+			all = append(all, p)
+		}
+		assert.InDelta(r, 11, len(all), 1, "ten in a second")
+		synctest.Wait()
+		assert.InDelta(r, 11, progressSent(r), 1)
+		assert.Equal(r, task.Progress{Current: 0, Total: 1000, Message: "working"}, all[0])
+	})
+}
+
+// sees gives the last progress that those see who watch a task until it has ended.
+func sees(r *rig, h *task.Handle[int]) <-chan task.Progress {
+	last := make(chan task.Progress, 1)
+	go func() {
+		var latest task.Progress
+		for p, err := range h.Progress(r.Context()) {
+			assert.NoError(r, err)
+			latest = p
+		}
+		last <- latest
+	}()
+	return last
+}
+
+func TestTheLastProgressIsToldBeforeTheEnd(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		var kept *task.Task[int]
+		end := listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			kept = t
+			for i := range 5 {
+				assert.NoError(r, t.Progress(int64(i), 0, ""))
+				synctest.Wait()
+			}
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		_, err := h.Wait(r.Context())
+		require.NoError(r, err)
+		reports := r.reported()
+		require.Len(r, reports, 3)
+		assert.Equal(r, `{"current":0}`, string(reports[0].Data))
+		assert.Equal(r, `{"current":4}`, string(reports[1].Data))
+		assert.Equal(r, backend.ReportDone, reports[2].Kind)
+		require.NoError(r, kept.Progress(9, 9, "too late"))
+		<-time.After(time.Minute)
+		assert.Empty(r, r.reported())
+		end()
+	})
+}
+
+// A message that is under way when the task ends is sent once more, because nobody knows which call comes first.
+func TestProgressUnderWay(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		var first atomic.Bool
+		r.on(func(_ context.Context, req any) error {
+			if report, ok := req.(backend.ReportRequest); ok && report.Items[0].Kind == backend.ReportProgress && first.CompareAndSwap(false, true) {
+				<-time.After(10 * time.Second)
+			}
+			return nil
+		})
+		end := listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			assert.NoError(r, t.Progress(7, 0, ""))
+			<-time.After(time.Second)
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		last := sees(r, h)
+		_, err := h.Wait(r.Context())
+		require.NoError(r, err)
+		assert.Equal(r, int64(7), (<-last).Current)
+		assert.Equal(r, 9*time.Second, <-ending(end), "no call is left behind")
+	})
+}
+
+func TestProgressThatCannotBeSent(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.cfg.MaxSize = 100
+		q := queueOf[int, int](r, "q")
+		r.on(func(_ context.Context, req any) error {
+			if report, ok := req.(backend.ReportRequest); ok && len(report.Items) == 1 && report.Items[0].Kind == backend.ReportProgress {
+				return backend.ErrUnavailable
+			}
+			return nil
+		})
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			assert.ErrorIs(r, t.Progress(1, 0, strings.Repeat("x", 100)), task.ErrTooLarge)
+			assert.NoError(r, t.Progress(3, 0, ""))
+			<-time.After(10 * time.Second)
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		_, err := h.Wait(r.Context())
+		require.NoError(r, err)
+		assert.InDelta(r, 11, progressSent(r), 2, "it is tried again, and once more with the end")
+	})
+}
+
+func TestProgressWithoutAServer(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, string](r, "q").WithLocal(func(_ context.Context, t *task.Task[int]) (string, error) {
+			return fmt.Sprintln(t.Attempt(), t.Fence(), t.Params(), t.Queue()), t.Progress(1, 2, "")
+		})
+		got, err := q.Query(r.Context(), 5, task.Local)
+		require.NoError(r, err)
+		assert.Equal(r, "1 0 5 q\n", got)
+	})
+}

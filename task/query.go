@@ -174,14 +174,18 @@ func (q *core) abandon(ctx context.Context, id string) (taken bool) {
 	cancelled, err := q.edit(ctx, backend.TasksCancel, id)
 	if err != nil {
 		q.cfg.Logger.Warn("task was not cancelled, it goes on", "queue", q.name, "id", id, "error", err)
-	}
-	if !cancelled {
 		return true
 	}
-	q.done.add(id)
 	look, err := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
-	if err != nil || look.Tasks[0].Attempts > 0 {
+	if err != nil {
 		return true
+	}
+	info := &look.Tasks[0]
+	if info.State.Final() && info.State != backend.TaskDead {
+		q.done.add(id)
+	}
+	if !cancelled || info.Attempts > 0 {
+		return info.Reason != backend.ReasonNoListener
 	}
 	stats, err := q.be.Stats(ctx, backend.StatsRequest{Namespace: q.ns, Queue: q.name})
 	return err != nil || stats.Listeners > 0

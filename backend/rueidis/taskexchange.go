@@ -213,34 +213,74 @@ func decodeExchange(batch []*part, reply *rueidis.RedisMessage) error {
 	return nil
 }
 
-// decode reads {1 if idle, next, id, fence, end of the lease, task, ...}.
+// decode reads {1 if idle, next, fence, task, ...}.
 func (op *fetchOp) decode(m *rueidis.RedisMessage, now int64) bool {
 	list, err := m.ToArray()
-	if err != nil || len(list)%4 != 2 {
+	if err != nil || len(list) < 3 {
 		return false
 	}
-	var idle, next int64
-	if into(&list[0], &idle) != nil || into(&list[1], &next) != nil {
+	var idle, next, fence int64
+	if into(&list[0], &idle) != nil || into(&list[1], &next) != nil || into(&list[2], &fence) != nil {
 		return false
 	}
 	op.idle, op.next = idle == 1, millis(next)
-	list = list[2:]
+	list = list[3:]
 	if len(list) == 0 {
 		return true
 	}
-	op.grants = make([]backend.TaskGrant, len(list)/4)
-	for i := range op.grants {
-		g, m := &op.grants[i], list[4*i:]
-		var id string
-		var end int64
-		if into(&m[0], &id) != nil || into(&m[1], &g.Fence) != nil || into(&m[2], &end) != nil {
+	op.grants = make([]backend.TaskGrant, len(list))
+	for i := range list {
+		g := &op.grants[i]
+		g.Token, g.Fence = op.req.Token, fence+int64(i)
+		if !op.decodeGrant(g, &list[i], now) {
 			return false
 		}
-		a, err := decodeTask(id, &m[3])
-		if err != nil || a.info.State != backend.TaskRunning {
-			return false
-		}
-		g.Task, g.Token, g.TTL = a.info, op.req.Token, millis(end-now)
 	}
 	return true
+}
+
+// decodeGrant reads {id, numbers, payload, meta, error, progress}, of which those behind the payload may be missing.
+func (op *fetchOp) decodeGrant(g *backend.TaskGrant, m *rueidis.RedisMessage, now int64) bool {
+	list, err := m.ToArray()
+	if err != nil || len(list) < 3 || len(list) > 6 {
+		return false
+	}
+	var words [6]string
+	for i := range list {
+		if into(&list[i], &words[i]) != nil {
+			return false
+		}
+	}
+	n, ok := sevenNumbers(words[1])
+	if !ok || n[0] < 1 || n[0] > int64(len(op.req.Queues)) || n[1] > int64(backend.ClassLow) {
+		return false
+	}
+	fault, ok := decodeFault(words[4])
+	end := n[6]
+	g.TTL = millis(end - now)
+	g.Task = backend.TaskInfo{
+		ID: words[0], Queue: op.req.Queues[n[0]-1].Name, State: backend.TaskRunning, Class: backend.TaskClass(n[1]),
+		Attempts: int(n[2]), Deaths: int(n[3]), Submitted: time.UnixMilli(n[4]), Deadline: time.UnixMilli(n[5]),
+		Remaining: millis(n[5] - now), Error: fault, Progress: bytesOf(words[5]),
+		Payload: bytesOf(words[2]), Meta: bytesOf(words[3]),
+	}
+	return ok
+}
+
+// sevenNumbers reads numbers with blanks between them.
+func sevenNumbers(text string) (n [7]int64, ok bool) {
+	i := 0
+	for _, c := range []byte(text) {
+		switch {
+		case c == ' ':
+			if i++; i == len(n) {
+				return n, false
+			}
+		case c >= '0' && c <= '9' && n[i] < 1<<59:
+			n[i] = 10*n[i] + int64(c-'0')
+		default:
+			return n, false
+		}
+	}
+	return n, i == len(n)-1
 }

@@ -41,10 +41,12 @@ func newSubmitOp(req *backend.SubmitRequest) *submitOp {
 	}
 	op.timeout = strconv.FormatInt(timeout, 10)
 	op.life = strconv.FormatInt(timeout+max(retention, graveyard)+taskKeep.Milliseconds(), 10)
-	b := make([]byte, 0, 32)
+	b := make([]byte, 0, 64)
 	b = append(strconv.AppendInt(b, retention, 10), ' ')
 	b = append(strconv.AppendInt(b, graveyard, 10), ' ')
-	op.kept = string(strconv.AppendInt(b, int64(req.MaxDeaths), 10))
+	b = append(strconv.AppendInt(b, int64(req.MaxDeaths), 10), ' ')
+	b = append(strconv.AppendInt(b, int64(req.Class), 10), ' ')
+	op.kept = string(append(b, op.digest...))
 	return op
 }
 

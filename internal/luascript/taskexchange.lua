@@ -7,8 +7,8 @@
 --       report   id token kind data; kind: p progress, d done, f failed, r<ms> retry after that, x dead, b back; data: of p
 --                the progress, of the others members of the JSON object of the final state: result or error
 --       renewal  id token ttl
---       submission  id queue flags timeout life "<retention> <graveyard> <most deaths>" payload, and those of the flags,
---                each with its argument, in this order: g digest, without it the id is fresh  m meta  d delay  o ids to
+--       submission  id queue flags timeout life, k of tasks.lua from retention on, payload, and those of the flags, each with
+--                its argument, in this order: g digest, without it the id is fresh  m meta  d delay  o ids to
 --                forget, with NUL behind each. Without one: h high, l low  i if listened  w watch  + and progress
 --       fetch    listener token "<ttl> <mark> <max> <1 to leave>", queues: "<name>\0<room>\0"...; lanes: "<queue> <class> <max> "...
 -- Reply {now, a digit for each report, one for each renewal, a letter for each submission: C created, N nobody listens,

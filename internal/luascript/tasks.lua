@@ -261,7 +261,9 @@ local function finish(r, state, at, more, reason)
   local q = queue(r.q)
   leaves(r, q)
   if state == 'cancelled' and r.s == 'r' then
-    local process, name = string.match(call('HGET', r.key, 'l') or '', '^([^ ,]+)[ ,](.*)$')
+    local l = call('HGET', r.key, 'l')
+    local process, name
+    if l then process, name = string.match(l, '^([^ ,]+)[ ,](.*)$') end
     if process then told(process, 'l', name, r.id, r.u) end
   end
   local final = record(r, q, state, at, reason, more)

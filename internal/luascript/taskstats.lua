@@ -15,7 +15,9 @@ local function oldest(lane)
     local ids = call('LRANGE', lane, from, from + FEW - 1)
     for i = 1, #ids do
       local v = try('HMGET', taskPrefix .. ids[i], 's', 'q', 'k')
-      if not v.err and v[1] == 'w' and v[2] == q.name then return math.max(ms - (whole(string.match(v[3] or '', '^%d+')) or ms), 0) end
+      if not v.err and v[1] == 'w' and v[2] == q.name then
+        return math.max(ms - (whole(v[3] and string.match(v[3], '^%d+')) or ms), 0)
+      end
     end
     if #ids < FEW then break end
   end

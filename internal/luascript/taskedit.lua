@@ -62,7 +62,7 @@ function edits.revive(r, id)
   add(q.rose, id)
   r.x, r.n, r.y, r.u, r.w = ms + timeout, 0, 0, '', nil
   waits(r, false, 'x', int(r.x), 'n', 0, 'y', 0, 'u', '', 'h', '', 'a', 0, 'o', int(timeout))
-  call('PEXPIREAT', r.key, int(r.x + math.max(tonumber(r.kept), tonumber(r.buried)) + KEEP))
+  call('PEXPIREAT', r.key, int(r.x + math.max(whole(r.kept) or 0, whole(r.buried) or 0) + KEEP))
   return true
 end
 

@@ -217,7 +217,8 @@ end
 -- changes tells those who want progress how a task stands.
 local function changes(r)
   if not r.w or not string.find(r.w, '+', 1, true) then return end
-  local short = #(r.e or '') + #(r.r or '') <= SMALL and text(r) or ''
+  local short = text(r)
+  if #short > SMALL then short = '' end
   for process in string.gmatch(r.w, '+(%S+)') do told(process, 'p', r.id, short) end
 end
 

@@ -73,7 +73,9 @@ func (c *holdContext) Err() error {
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
-	c.h.Valid() // ends this context if it finds that the deadline has passed
+	if !c.h.Valid() {
+		c.h.endContext() // whoever found that the deadline has passed may be about to do so
+	}
 	return c.Context.Err()
 }
 

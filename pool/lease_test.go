@@ -293,16 +293,22 @@ func TestOfAHundredThousandLeasesNoneNeedsAGoroutine(t *testing.T) {
 	round()
 	release()
 	goroutines, before := runtime.NumGoroutine(), heap()
+	few := func() { // but for one that may just be renewing
+		for end := time.Now().Add(time.Minute); runtime.NumGoroutine() > goroutines+1 && time.Now().Before(end); {
+			runtime.Gosched()
+		}
+		require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+1)
+	}
 	round()
 	each := (heap() - before) / int64(n)
-	require.LessOrEqual(t, runtime.NumGoroutine()-goroutines, 1)
+	few()
 	require.LessOrEqual(t, each, int64(1024))
 	for _, l := range warm {
 		_ = l.Context().Done()
 	}
 	watched := (heap() - before) / int64(n)
 	require.LessOrEqual(t, watched, int64(1024), "with a context for each")
-	require.LessOrEqual(t, runtime.NumGoroutine()-goroutines, 1)
+	few()
 	t.Logf("%d bytes for each lease, %d with its context", each, watched)
 	release()
 }

@@ -3,6 +3,8 @@ package rueidis
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +55,29 @@ func (r watchRoom) furnishTasks(b *Backend) {
 	r.do("ZADD", r.ns.TaskSchedule("q"), "1", "due")
 	r.do("HSET", r.ns.Task("lapsed"), "z", "1")
 	r.do("ZADD", r.ns.TaskLeases("q"), "1", "lapsed")
+}
+
+// saved gives what makes all keys of the room again.
+func (r watchRoom) saved() (commands [][]string) {
+	r.Helper()
+	keys, err := r.do("KEYS", escapeGlob(r.ns.Prefix)+"*").AsStrSlice()
+	require.NoError(r, err)
+	for _, key := range keys {
+		value, err := r.do("DUMP", key).ToString()
+		require.NoError(r, err)
+		commands = append(commands, []string{"RESTORE", key, strconv.Itoa(max(r.number("PTTL", key), 0)), value})
+	}
+	return commands
+}
+
+// restore makes the keys of the room those that were saved.
+func (r watchRoom) restore(saved [][]string) {
+	r.Helper()
+	keys, err := r.do("KEYS", escapeGlob(r.ns.Prefix)+"*").AsStrSlice()
+	require.NoError(r, err)
+	for _, reply := range r.all(append([][]string{append([]string{"DEL", "nothing"}, keys...)}, saved...)...) {
+		require.NoError(r, reply.Error())
+	}
 }
 
 // taskMethods are the methods for tasks in all their forms, each of which changes or reads something.
@@ -191,16 +216,18 @@ func TestWrongTypeOfTasks(t *testing.T) {
 		{"idlers", func() string { return ns.TaskIdlers() }, nil},
 		{"listening mark", func() string { return ns.TaskListen("q") }, nil},
 	} {
-		for kind, put := range map[string]func(r *room, key string){"list": spoil["list"], "set": spoil["set"]} {
-			if kind == "list" && (key.name == "lane" || key.name == "high lane" || key.name == "low lane") || kind == "set" && key.name == "paused" {
-				put, kind = spoil["hash"], "hash"
+		t.Run(key.name, func(t *testing.T) {
+			kind := "list"
+			if strings.HasSuffix(key.name, "lane") {
+				kind = "hash"
 			}
+			r.furnishTasks(b)
+			r.do("DEL", key.of())
+			spoil[kind](r.room, key.of())
+			spoilt := r.saved()
 			failed := map[string]bool{}
 			for _, m := range taskMethods() {
-				ns.Prefix = redistest.Prefix(t)
-				r.furnishTasks(b)
-				r.do("DEL", key.of())
-				put(r.room, key.of())
+				r.restore(spoilt)
 				before := r.dump()
 				err := m.do(t.Context(), b, *ns)
 				if err == nil {
@@ -217,7 +244,8 @@ func TestWrongTypeOfTasks(t *testing.T) {
 			for _, name := range key.fails {
 				assert.True(t, failed[name], "%s succeeds without %s, a %s", name, key.name, kind)
 			}
-		}
+			r.restore(nil)
+		})
 	}
 }
 
@@ -234,13 +262,17 @@ var taskDamage = []struct {
 	{"a class that there is not", func(r watchRoom) { r.do("HSET", r.ns.Task("low"), "k", "1 1000 1000 3 7 ") }},
 	{"half a class", func(r watchRoom) { r.do("HSET", r.ns.Task("low"), "k", "1 1000 1000 3 0.5 ") }},
 	{"half a life", func(r watchRoom) { r.do("HSET", r.ns.Task("low"), "k", "1 1000") }},
-	{"times of text", func(r watchRoom) { r.do("HSET", r.ns.Task("running"), "x", "soon", "z", "later", "k", "once 1000 1000 3 0 ") }},
+	{"times of text", func(r watchRoom) {
+		r.do("HSET", r.ns.Task("running"), "x", "soon", "z", "later", "k", "once 1000 1000 3 0 ")
+	}},
 	{"endless times", func(r watchRoom) {
 		r.do("HSET", r.ns.Task("running"), "x", "inf", "z", "inf", "k", "inf inf inf inf 0 ")
 		r.do("HSET", r.ns.Task("due"), "a", "-inf")
 		r.do("HSET", r.ns.Task("waiting"), "x", "nan")
 	}},
-	{"times beyond all", func(r watchRoom) { r.do("HSET", r.ns.Task("waiting"), "x", "1e300", "k", "-1e300 1e300 1e300 1e300 0 ") }},
+	{"times beyond all", func(r watchRoom) {
+		r.do("HSET", r.ns.Task("waiting"), "x", "1e300", "k", "-1e300 1e300 1e300 1e300 0 ")
+	}},
 	{"fractions", func(r watchRoom) {
 		r.do("HSET", r.ns.Task("waiting"), "x", "99999999999999.5", "n", "0.5", "y", "-0.5")
 	}},
@@ -309,10 +341,11 @@ func TestGarbageOfTasks(t *testing.T) {
 			t.Parallel()
 			r := newWatchRoom(t, url)
 			b := r.process(url)
+			r.furnishTasks(b)
+			d.do(r)
+			damaged := r.saved()
 			for _, m := range taskMethods() {
-				r.ns.Prefix = redistest.Prefix(t)
-				r.furnishTasks(b)
-				d.do(r)
+				r.restore(damaged)
 				if err := m.do(t.Context(), b, r.ns); err != nil { // what has become foreign is another task
 					assert.ErrorIs(t, err, backend.ErrConflict, m.name)
 				}

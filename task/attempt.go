@@ -1,11 +1,11 @@
 package task
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -15,14 +15,12 @@ import (
 // grace is how long a handler may go on after its context has ended, before it is reported.
 const grace = time.Second
 
-// attempt is one run of a handler on a server. It is the handler's context, too.
+// attempt is one run of a handler on a server. It is the handler's context, too; see context.go.
 type attempt struct {
-	context.Context // which end ends, with a cause
-	cancel          context.CancelCauseFunc
-
 	run
 	server *Server
 	queue  *served
+	worker *worker
 	meta   meta
 	hold   lease.Hold
 	begun  time.Time
@@ -31,13 +29,15 @@ type attempt struct {
 
 	result []byte // what the handler returned
 	err    error
+	late   error // why there was nothing to run
 
 	progress progress
 
 	parked bool // guarded by the server's mutex
 
+	inner     atomic.Pointer[inner]
 	mu        sync.Mutex
-	timer     *time.Timer
+	armed     bool      // the worker's timer is ours
 	cause     error     // why the context has ended
 	overdue   time.Time // when it should have returned then
 	returned  bool      // the handler has
@@ -54,6 +54,7 @@ func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 	s.enter(q, 1)
 	s.live[backend.Held{Member: g.Task.ID, Token: g.Token}] = a
 	s.busy++
+	s.employ(a)
 	return a
 }
 
@@ -61,7 +62,6 @@ func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 func (a *attempt) begin(token string, sent time.Time, from lease.Instant) {
 	s := a.server
 	a.begun = time.Now()
-	a.Context, a.cancel = context.WithCancelCause(s.base)
 	a.meta, _ = decodeMeta(a.info.Meta) // else the payload is not looked at either
 	a.limit, a.why = sent.Add(a.info.Remaining), ErrExpired
 	if d := a.meta.AttemptTimeout; d > 0 && a.begun.Add(d).Before(a.limit) {
@@ -71,49 +71,29 @@ func (a *attempt) begin(token string, sent time.Time, from lease.Instant) {
 	// A grant does not outlast the task's time, but what comes after that is no concern of the lease.
 	terms := lease.Terms{TTL: s.cfg.LeaseTTL, Renew: true, Owner: a}
 	if err := s.group.Start(s.base, &a.hold, grant, from, terms); err != nil {
-		go a.tooLate(err)
-		return
+		a.late = err
 	}
-	a.mu.Lock()
-	a.timer = time.AfterFunc(a.limit.Sub(a.begun), a.tick)
-	a.mu.Unlock()
-	go a.main()
+	a.worker.jobs <- a
 }
 
 // tooLate gives back what took so long to fetch that its lease is over.
-func (a *attempt) tooLate(why error) {
+func (a *attempt) tooLate() {
 	s := a.server
-	s.logger.Warn("task was fetched too slowly for its lease, it goes back", a.attrs("error", why)...)
+	s.logger.Warn("task was fetched too slowly for its lease, it goes back", a.attrs("error", a.late)...)
 	if err := a.hold.Discard(s.base); err != nil {
 		s.logger.Warn("task not put back", a.attrs("error", err)...)
 	}
-	a.cancel(nil)
 	a.vacate()
 	a.settled()
 }
 
-// Deadline is when the time of the attempt is over.
-func (a *attempt) Deadline() (time.Time, bool) { return a.limit, true }
-
-// Err reads the clock, so that a process that was stopped knows at its first look.
-func (a *attempt) Err() error {
-	if err := a.Context.Err(); err != nil {
-		return err
-	}
-	switch {
-	case !a.hold.Valid():
-		a.end(lostBy(a.hold.Err()))
-	case !time.Now().Before(a.limit):
-		a.end(a.why)
-	}
-	return a.Context.Err()
-}
-
-// onLost is told of leases that have ended.
-func onLost(h *lease.Hold, why error) { h.Owner().(*attempt).end(lostBy(why)) }
-
-// main is the goroutine of the handler.
+// main is the attempt from its beginning to its end.
 func (a *attempt) main() {
+	if a.late != nil {
+		a.tooLate()
+		return
+	}
+	a.arm()
 	defer a.finish() // also if the handler ends its goroutine
 	a.invoke()
 }
@@ -147,41 +127,6 @@ func caught(r *run, p any) error {
 	return &Error{Code: CodePanic, Message: fmt.Sprintf("panic: %.*s", readable, fmt.Sprint(p)), Retryable: true}
 }
 
-// end ends the context of the handler, unless it has ended.
-func (a *attempt) end(cause error) {
-	a.mu.Lock()
-	if a.cause != nil || a.returned {
-		a.mu.Unlock()
-		return
-	}
-	a.cause = cause
-	a.overdue = time.Now().Add(grace)
-	if a.timer != nil {
-		a.timer.Reset(grace)
-	}
-	a.mu.Unlock()
-	a.cancel(cause)
-}
-
-// tick is what the timer runs: when the attempt's time is over, and when the handler should have returned.
-func (a *attempt) tick() {
-	a.mu.Lock()
-	switch {
-	case a.returned:
-		a.mu.Unlock()
-	case a.cause == nil:
-		a.mu.Unlock()
-		a.end(a.why)
-	case time.Now().Before(a.overdue): // it has ended in this moment
-		a.mu.Unlock()
-	default:
-		a.abandoned = true
-		cause := a.cause
-		a.mu.Unlock()
-		a.abandon(cause)
-	}
-}
-
 // abandon tells the end of an attempt whose handler does not return.
 func (a *attempt) abandon(cause error) {
 	s := a.server
@@ -197,11 +142,12 @@ func (a *attempt) finish() {
 	a.mu.Lock()
 	a.returned = true
 	abandoned, cause := a.abandoned, a.cause
-	if a.timer != nil {
-		a.timer.Stop()
-	}
+	a.worker.now.Store(nil)
+	a.worker.timer.Stop()
 	a.mu.Unlock()
-	a.cancel(nil)
+	if c := a.inner.Load(); c != nil {
+		c.cancel(nil)
+	}
 	if abandoned {
 		a.queue.logger.Warn("handler has returned at last", a.attrs("cause", cause, "after", time.Since(a.begun))...)
 		a.server.mu.Lock()

@@ -66,7 +66,7 @@ func (s *Server) freed() {
 		clear(p.waiting[len(rest):])
 		p.waiting = rest
 	}
-	if s.phase == draining || p.promised == 0 && s.stale() {
+	if s.phase > serving || p.promised == 0 && s.stale() {
 		s.wake()
 	}
 }

@@ -86,10 +86,11 @@ type Server struct {
 	phase  phase
 	queues []*served
 
-	places places
-	live   map[backend.Held]*attempt // those whose end has not been told
-	busy   int                       // how many they are, and how many calls are under way besides
-	signal chan struct{}             // has room for one: the dispatcher should look again
+	places  places
+	workers []*worker                 // that have nothing to do
+	live    map[backend.Held]*attempt // those whose end has not been told
+	busy    int                       // how many they are, and how many calls are under way besides
+	signal  chan struct{}             // has room for one: the dispatcher should look again
 }
 
 type phase uint8
@@ -243,6 +244,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.reports = reports
 	s.group = lease.KeepTasks(s.be, lease.Config{Namespace: s.ns, OnLost: onLost, Logger: s.logger})
 	defer s.group.Close()
+	defer s.dismiss()
 	d := newDispatcher(s)
 	err := d.serve(ctx)
 	d.drain(cancel)

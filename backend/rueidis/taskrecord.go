@@ -69,7 +69,7 @@ func decodeRecord(id, text string) (a taskAnswer, ok bool) {
 	state := taskStates[r.State]
 	result, ok1 := r.data(r.Result, r.Result64)
 	fault, ok2 := r.data(r.Error, r.Error64)
-	if !state.Final() || !ok1 || !ok2 {
+	if !state.Final() || !ok1 || !ok2 || r.Class > uint8(backend.ClassLow) {
 		return a, false
 	}
 	return taskAnswer{kind: taskEnded, finished: r.Finished, info: backend.TaskInfo{

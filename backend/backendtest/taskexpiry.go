@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -160,12 +161,17 @@ var taskExpiryCases = []Case{
 		Name: "due", Sentence: inTimeOrder + " What is due comes to the end of its class.",
 		check: func(r *room) {
 			r.puts("first")
-			for i, id := range []string{"c", "a", "b"} {
-				r.creates(backend.SubmitRequest{ID: id, Delay: []time.Duration{5, 3, 4}[i] * short})
+			delays := map[string]time.Duration{"c": 5 * short, "a": 3 * short, "b": 4 * short}
+			for _, id := range []string{"c", "a", "b"} {
+				r.creates(backend.SubmitRequest{ID: id, Delay: delays[id]})
 			}
 			r.creates(backend.SubmitRequest{ID: "never", Delay: long / 2})
 			r.pass(6 * short)
-			r.drains("first", "a", "b", "c")
+			got := r.listener(theQueue).takes(9)
+			due := func(t *backend.TaskInfo) time.Time { return t.Submitted.Add(delays[t.ID]) }
+			want := slices.SortedStableFunc(slices.Values(got), func(a, b backend.TaskGrant) int { return due(&a.Task).Compare(due(&b.Task)) })
+			r.same("what is due, in the order of time", taskIDs(got), taskIDs(want))
+			r.sameSet("what is due", taskIDs(got), []string{"first", "a", "b", "c"})
 			r.counts(backend.QueueStats{Scheduled: 1, Running: 4})
 		},
 	},
@@ -230,7 +236,7 @@ var taskExpiryCases = []Case{
 		Name: "long-lane", Sentence: "Expired tasks do not pile up: those that are submitted and fetched after many that expired are served.",
 		check: func(r *room) {
 			for _, id := range numberedTasks(300) {
-				r.submit(backend.SubmitRequest{ID: id, Timeout: short, Retention: short, Fresh: true})
+				r.submit(backend.SubmitRequest{ID: id, Timeout: short, Fresh: true})
 			}
 			r.pass(2*short + rounding)
 			r.puts("a")

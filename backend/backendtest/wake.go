@@ -237,13 +237,19 @@ var wakeCases = []Case{
 		Name: "death", Sentence: isWoken + " Also by one that comes back because its holder died, and somebody noticed.",
 		check: func(r *room) {
 			worker, l := r.listener(theQueue), r.listener(theQueue)
-			worker.ttl = short
-			r.puts("a")
-			worker.gets(1, "a")
-			l.idles()
-			r.dies("a", 1)
-			l.woken()
-			l.gets(1, "a")
+			for ttl := range r.longerAndLonger() {
+				id := ttl.String()
+				r.puts(id)
+				worker.ttl = ttl
+				worker.gets(1, id)
+				if len(l.takes(1)) > 0 {
+					continue // the machine stood still for a moment
+				}
+				r.dies(id, 1)
+				l.woken()
+				l.gets(1, id)
+				return
+			}
 		},
 	},
 	{
@@ -338,7 +344,6 @@ var wakeCases = []Case{
 			g := dead.gets(1, "a")[0]
 			l.idles()
 			r.yes("renewed", r.prolongsTask(&g, 2*short))
-			l.idles() // renewing wakes nobody: it is for longer, mostly
 			r.equal("deaths", l.follows(1).Task.Deaths, 1)
 		},
 	},

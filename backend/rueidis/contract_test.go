@@ -24,16 +24,20 @@ func open(t testing.TB, opts ...Option) *Backend {
 func contract(t *testing.T, database int, change func(*rueidis.ClientOption), opts ...Option) {
 	t.Helper()
 	opts = append(opts, CallTimeout(patience))
-	backendtest.Run(t, func(t *testing.T) backend.Backend {
-		option, err := rueidis.ParseURL(redistest.URL(t))
-		require.NoError(t, err)
-		option.SelectDB = database
-		change(&option)
-		b, err := OpenOption(t.Context(), option, opts...)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = b.Close() })
-		return b
-	})
+	backendtest.Run(t, func(t *testing.T) backend.Backend { return openIn(t, database, change, opts...) })
+}
+
+// openIn gives a backend on a database of the shared server.
+func openIn(t testing.TB, database int, change func(*rueidis.ClientOption), opts ...Option) *Backend {
+	t.Helper()
+	option, err := rueidis.ParseURL(redistest.URL(t))
+	require.NoError(t, err)
+	option.SelectDB = database
+	change(&option)
+	b, err := OpenOption(t.Context(), option, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = b.Close() })
+	return b
 }
 
 func TestContract(t *testing.T) {
@@ -49,6 +53,16 @@ func TestContractRESP2(t *testing.T) {
 func TestContractTracking(t *testing.T) {
 	t.Parallel()
 	contract(t, 3, func(*rueidis.ClientOption) {}, Tracking())
+}
+
+// TestContractOfSeveral has several backends work together, as those of several processes do.
+func TestContractOfSeveral(t *testing.T) {
+	t.Parallel()
+	one := func(t *testing.T) backend.Backend {
+		t.Helper()
+		return openIn(t, 4, func(*rueidis.ClientOption) {}, CallTimeout(patience))
+	}
+	backendtest.Run(t, func(t *testing.T) backend.Backend { return backendtest.Together(one(t), one(t), one(t)) })
 }
 
 func TestRecordings(t *testing.T) {

@@ -15,9 +15,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // shared is the server of this test binary, started when the first test asks for it.
@@ -95,16 +97,22 @@ func Wrap(m *testing.M) *M {
 	return &M{m}
 }
 
-// Run runs the tests and returns the exit code.
+// Run runs the tests and returns the exit code, when the goroutines that the tests have left behind have ended, or have
+// had the time for it that a busy machine takes: whoever looks for leaks need not wait.
 func (m *M) Run() int {
-	defer func() {
-		shared.Lock()
-		defer shared.Unlock()
-		if shared.stop != nil {
-			shared.stop()
-		}
-	}()
-	return m.m.Run()
+	before := runtime.NumGoroutine()
+	code := m.m.Run()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.stop != nil {
+		shared.stop()
+	}
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for begin := time.Now(); runtime.NumGoroutine() > before && time.Since(begin) < stopTimeout/2; {
+		<-tick.C
+	}
+	return code
 }
 
 // Prefix returns a name that no other test uses, now or in an earlier run: that of the test, with _ for what

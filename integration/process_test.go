@@ -25,6 +25,7 @@ const (
 // workers are what this binary can be instead of a test.
 func workers() map[string]func(*worker) error {
 	return map[string]func(*worker) error{
+		"ask":       askWorker,
 		"crash":     crashWorker,
 		"history":   historyWorker,
 		"holder":    holderWorker,
@@ -32,6 +33,7 @@ func workers() map[string]func(*worker) error {
 		"queue":     queueWorker,
 		"mixed":     mixedWorker,
 		"stop":      stopWorker,
+		"tasks":     taskWorker,
 	}
 }
 

@@ -21,6 +21,7 @@ type attempt struct {
 	server *Server
 	queue  *served
 	worker *worker
+	token  string
 	meta   meta
 	hold   lease.Hold
 	begun  time.Time
@@ -32,6 +33,7 @@ type attempt struct {
 	late   error // why there was nothing to run
 
 	progress progress
+	items    [2]backend.TaskReport // what is sent in the end
 
 	parked bool // guarded by the server's mutex
 
@@ -47,7 +49,7 @@ type attempt struct {
 // newAttempt gives an attempt at what was fetched a place. The caller holds s.mu and calls begin.
 func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 	a := &attempt{
-		server: s, queue: q,
+		server: s, queue: q, token: g.Token,
 		run: run{info: g.Task, fence: g.Fence, base: q.core.cfg.Logger},
 	}
 	a.attempt = a
@@ -59,7 +61,7 @@ func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 }
 
 // begin starts the handler. The task was asked for at sent, which is from by the clock of leases.
-func (a *attempt) begin(token string, sent time.Time, from lease.Instant) {
+func (a *attempt) begin(sent time.Time, from lease.Instant) {
 	s := a.server
 	a.begun = time.Now()
 	a.meta, _ = decodeMeta(a.info.Meta) // else the payload is not looked at either
@@ -67,7 +69,7 @@ func (a *attempt) begin(token string, sent time.Time, from lease.Instant) {
 	if d := a.meta.AttemptTimeout; d > 0 && a.begun.Add(d).Before(a.limit) {
 		a.limit, a.why = a.begun.Add(d), ErrTimeout
 	}
-	grant := backend.Grant{Member: a.info.ID, Token: token, Fence: a.fence}
+	grant := backend.Grant{Member: a.info.ID, Token: a.token, Fence: a.fence}
 	// A grant does not outlast the task's time, but what comes after that is no concern of the lease.
 	terms := lease.Terms{TTL: s.cfg.LeaseTTL, Renew: true, Owner: a}
 	if err := s.group.Start(s.base, &a.hold, grant, from, terms); err != nil {
@@ -178,7 +180,7 @@ func (a *attempt) settled() {
 	s := a.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.live, backend.Held{Member: a.info.ID, Token: a.hold.Token()})
+	delete(s.live, backend.Held{Member: a.info.ID, Token: a.token})
 	if !a.abandoned {
 		s.places.reporting--
 	}
@@ -197,7 +199,7 @@ func (a *attempt) observe(e backend.Event) {
 	if o == nil {
 		return
 	}
-	e.Namespace, e.Member, e.Token, e.Fence = a.server.ns, a.info.ID, a.hold.Token(), a.fence
+	e.Namespace, e.Member, e.Token, e.Fence = a.server.ns, a.info.ID, a.token, a.fence
 	if e.Duration == 0 {
 		e.Duration = time.Since(a.begun)
 	}

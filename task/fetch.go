@@ -37,12 +37,16 @@ type dispatcher struct {
 	timer *time.Timer
 	fires time.Time // not after that; zero: never
 
+	asked []backend.FetchQueue // with the last call, to be used again
+	rooms []int
+	began []*attempt
+
 	sent time.Time     // when the last call was
 	from lease.Instant // by another clock
 }
 
 func newDispatcher(s *Server) *dispatcher {
-	return &dispatcher{Server: s, due: true, timer: time.NewTimer(math.MaxInt64)}
+	return &dispatcher{Server: s, due: true, timer: time.NewTimer(math.MaxInt64), rooms: make([]int, len(s.queues))}
 }
 
 // serve fetches tasks and begins them until ctx ends, which is no error.
@@ -96,19 +100,21 @@ func (d *dispatcher) plan() (req backend.FetchRequest, ok bool) {
 	}
 	req = backend.FetchRequest{
 		Namespace: s.ns, Listener: s.listener, Token: d.token, TTL: s.cfg.LeaseTTL, Mark: s.cfg.Mark,
-		Max:    min(s.places.free(), fetchLimit),
-		Queues: make([]backend.FetchQueue, len(s.queues)),
+		Max: min(s.places.free(), fetchLimit),
 	}
-	rooms := make([]int, len(s.queues))
-	for i, q := range s.queues {
-		rooms[i] = s.room(q)
-		req.Queues[i] = backend.FetchQueue{Name: q.name, Room: rooms[i]}
+	if d.asked == nil {
+		d.asked = make([]backend.FetchQueue, len(s.queues))
 	}
 	for i, q := range s.queues {
-		q.promised = rooms[i]
+		d.rooms[i] = s.room(q)
+		d.asked[i] = backend.FetchQueue{Name: q.name, Room: d.rooms[i]}
 	}
+	for i, q := range s.queues {
+		q.promised = d.rooms[i]
+	}
+	req.Queues = d.asked
 	if req.Max > 0 {
-		req.Lanes = s.planner.lanes(req.Max, rooms)
+		req.Lanes = s.planner.lanes(req.Max, d.rooms)
 	}
 	s.places.promised = req.Max
 	return req, true
@@ -119,6 +125,7 @@ func (d *dispatcher) refuse() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.token, d.due = "", true
+	d.asked, d.planner.asked = nil, nil // the call may not be over everywhere
 	d.places.promised = 0
 	for _, q := range d.queues {
 		q.promised, q.idle = 0, false
@@ -139,7 +146,7 @@ func (d *dispatcher) accept(ctx context.Context, req *backend.FetchRequest, repl
 		d.token = ""
 	}
 	s := d.Server
-	began := make([]*attempt, 0, len(reply.Tasks))
+	began := d.began[:0]
 	s.mu.Lock()
 	for i := range reply.Tasks {
 		g := &reply.Tasks[i]
@@ -162,9 +169,11 @@ func (d *dispatcher) accept(ctx context.Context, req *backend.FetchRequest, repl
 	}
 	s.freed()
 	s.mu.Unlock()
-	for i, a := range began {
-		a.begin(reply.Tasks[i].Token, d.sent, d.from)
+	for _, a := range began {
+		a.begin(d.sent, d.from)
 	}
+	clear(began)
+	d.began = began
 }
 
 // giveBack puts tasks back that were fetched when it was too late.

@@ -77,7 +77,7 @@ type planner struct {
 	queues shared
 	lines  []line
 
-	asked []backend.FetchLane // that were given last
+	asked []backend.FetchLane // that were given last, and will be overwritten with the next
 	free  int
 
 	rooms, left, quotas, taken, first []int
@@ -136,7 +136,7 @@ func (p *planner) lanes(free int, rooms []int) []backend.FetchLane {
 			open++
 		}
 	}
-	lanes := make([]backend.FetchLane, 0, min(2*classes*open, backend.MaxLanes))
+	lanes := p.asked[:0]
 	most := backend.MaxLanes - classes*open
 	for _, i := range p.first {
 		if rooms[i] > 0 {

@@ -26,6 +26,8 @@ type verdict struct {
 	after time.Duration
 	event backend.EventKind
 	err   error
+
+	hopeless bool // because of what it is, not of what happened
 }
 
 // maxMessage is the longest message of an error that is sent, in bytes.
@@ -57,9 +59,9 @@ func (a *attempt) failure(err error) verdict {
 	var result *resultError
 	switch {
 	case errors.As(err, &payload):
-		v.kind, e = backend.ReportDead, Error{Code: CodePayload, Message: err.Error()}
+		v.kind, v.hopeless, e = backend.ReportDead, true, Error{Code: CodePayload, Message: err.Error()}
 	case errors.As(err, &result):
-		e = Error{Code: CodeResult, Message: err.Error()}
+		v.hopeless, e = true, Error{Code: CodeResult, Message: err.Error()}
 	case e.Code == "" && errors.Is(err, ErrTimeout):
 		e.Code = CodeTimeout
 	}
@@ -105,33 +107,30 @@ func (a *attempt) tellEnd(v verdict) {
 		a.progress.stop()
 		trouble = a.hold.Release(a.server.base)
 	default:
-		trouble = a.send(&v)
+		trouble = a.send(v.kind, v.data, v.after)
 		a.hold.Finish()
 	}
-	var payload *payloadError
-	var result *resultError
 	switch {
 	case trouble != nil:
 		log.Warn("end of an attempt was not accepted", a.attrs("error", trouble, "outcome", v.err)...)
 		v.event, v.err = backend.EventLost, trouble
 	case v.kind == 0:
 		log.Debug("task is not ours any more", a.attrs("cause", v.err)...)
-	case errors.As(v.err, &payload), errors.As(v.err, &result):
+	case v.hopeless:
 		log.Warn("task cannot be done", a.attrs("error", v.err)...)
 	}
 	a.observe(backend.Event{Kind: v.event, Err: v.err})
 }
 
 // send reports the end of the attempt, and what was last said of its progress, while the lease lasts.
-func (a *attempt) send(v *verdict) error {
+func (a *attempt) send(kind backend.ReportKind, data []byte, after time.Duration) error {
 	s := a.server
-	var items [2]backend.TaskReport
-	req := backend.ReportRequest{Namespace: s.ns, Items: items[:0]}
-	if data := a.progress.stop(); data != nil {
-		req.Items = append(req.Items, a.report(backend.ReportProgress, data))
+	req := backend.ReportRequest{Namespace: s.ns, Items: a.items[:0]}
+	if said := a.progress.stop(); said != nil {
+		req.Items = append(req.Items, a.report(backend.ReportProgress, said))
 	}
-	last := a.report(v.kind, v.data)
-	last.After = v.after
+	last := a.report(kind, data)
+	last.After = after
 	req.Items = append(req.Items, last)
 	for failed := 1; ; failed++ {
 		reply, err := s.be.Report(s.reports, req)
@@ -154,5 +153,5 @@ func (a *attempt) send(v *verdict) error {
 }
 
 func (a *attempt) report(kind backend.ReportKind, data []byte) backend.TaskReport {
-	return backend.TaskReport{ID: a.info.ID, Token: a.hold.Token(), Kind: kind, Data: data}
+	return backend.TaskReport{ID: a.info.ID, Token: a.token, Kind: kind, Data: data}
 }

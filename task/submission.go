@@ -34,10 +34,12 @@ func (m *meta) encode() []byte {
 	return data
 }
 
-func decodeMeta(data []byte) (m meta, err error) {
-	if len(data) > 0 {
-		err = json.Unmarshal(data, &m)
+func decodeMeta(data []byte) (meta, error) {
+	if len(data) == 0 {
+		return meta{}, nil
 	}
+	var m meta
+	err := json.Unmarshal(data, &m)
 	return m, err
 }
 

@@ -186,6 +186,9 @@ func (n Namespace) TaskGhosts(queue string) string { return n.Base() + "|tasks|g
 // TaskIdlers is the hash of the queues of those idle listeners that listen to several.
 func (n Namespace) TaskIdlers() string { return n.Base() + "|tasks|idlers" }
 
+// TaskPromises is the sorted set of the listeners that have been told what is due next, by when they will see to it.
+func (n Namespace) TaskPromises(queue string) string { return n.Base() + "|tasks|promises:" + queue }
+
 // TasksPaused is the set of the queues that are paused.
 func (n Namespace) TasksPaused() string { return n.Base() + "|tasks|paused" }
 

@@ -100,10 +100,14 @@ func (r *room) warm(b *Backend) {
 	r.Helper()
 	r.patiently("take", func() error {
 		got, err := b.Take(context.Background(), r.request(backend.NewToken()))
-		if err == nil {
-			r.giveBack(b, got.Grants...)
+		if err != nil {
+			return err
 		}
-		return err
+		if len(got.Grants) == 0 { // what an earlier attempt was granted is not back yet
+			return backend.ErrUnavailable
+		}
+		r.giveBack(b, got.Grants...)
+		return nil
 	})
 }
 

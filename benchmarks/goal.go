@@ -72,14 +72,14 @@ func experiments() []experiment {
 		one("handoff", atMost(3.5, ""), handoff),
 	}
 	all = append(all, lockExperiments()...)
+	all = append(all, taskExperiments()...)
 	for _, n := range []int{1, 64} {
-		e := one(fmt.Sprintf("memory-%d", n), atMost(3, ""), inProcess(n))
-		e.server = false
-		all = append(all, e)
+		all = append(all, local(fmt.Sprintf("memory-%d", n), atMost(3, ""), inProcess(n)))
 	}
-	e := one("allocs", atMost(8, ""), allocs)
-	e.server = false
-	return append(all, e)
+	return append(all,
+		local("memory-query", atMost(12, ""), memoryQuery),
+		local("allocs", atMost(8, ""), allocs),
+	)
 }
 
 // lockExperiments are those about locks.
@@ -112,6 +112,19 @@ func lockExperiments() []experiment {
 	}
 }
 
+// taskExperiments are those about tasks on a server.
+func taskExperiments() []experiment {
+	return []experiment{
+		one("query-idle", atMost(6, ""), queryIdle),
+		one("query-64", atLeast(0.8), queries(64)),
+		one("query-512", atLeast(1), queries(512)),
+		one("submit-64", atLeast(1.5), submits(64)),
+		one("process-64", atLeast(4), process(64)),
+		one("start-idle", atMost(0.01, ""), startIdle),
+		one("depth", atLeast(0.9), depth),
+	}
+}
+
 func pairExperiment(goroutines int, least float64) experiment {
 	return one(fmt.Sprintf("pair-%d", goroutines), atLeast(least), pairs(goroutines))
 }
@@ -122,4 +135,11 @@ func one(name string, b bound, f func(ctx context.Context, b *bench) (figure, er
 		fig, err := f(ctx, b)
 		return []figure{fig}, err
 	}}
+}
+
+// local is one without a server.
+func local(name string, b bound, f func(ctx context.Context, b *bench) (figure, error)) experiment {
+	e := one(name, b, f)
+	e.server = false
+	return e
 }

@@ -58,14 +58,7 @@ func inProcess(workers int) func(ctx context.Context, b *bench) (figure, error) 
 		if err != nil {
 			return figure{}, err
 		}
-		took := func(f op) side {
-			return func() (float64, error) {
-				perSecond, err := rate(ctx, workers, b.Duration, f)
-				return 1e9 / perSecond, err
-			}
-		}
-		d, err := interleave(b.Rounds, took(pair(a, workers)), took(puddlePair(p)))
-		return d.ratio("ns"), err
+		return b.compareTimes(ctx, workers, pair(a, workers), puddlePair(p))
 	}
 }
 

@@ -56,11 +56,28 @@ func spops(c rueidis.Client, set string) op {
 
 // compare gives the rates of two ops by as many workers.
 func (b *bench) compare(ctx context.Context, workers int, ours, other op) (figure, error) {
+	return b.compareRates(ctx, workers, "pairs/s", ours, other)
+}
+
+// compareRates is compare for ops that are no pairs.
+func (b *bench) compareRates(ctx context.Context, workers int, unit string, ours, other op) (figure, error) {
 	d, err := interleave(b.Rounds,
 		func() (float64, error) { return rate(ctx, workers, b.Duration, ours) },
 		func() (float64, error) { return rate(ctx, workers, b.Duration, other) },
 	)
-	return d.ratio("pairs/s"), err
+	return d.ratio(unit), err
+}
+
+// compareTimes gives the nanoseconds that two ops take.
+func (b *bench) compareTimes(ctx context.Context, workers int, ours, other op) (figure, error) {
+	took := func(f op) side {
+		return func() (float64, error) {
+			perSecond, err := rate(ctx, workers, b.Duration, f)
+			return 1e9 / perSecond, err
+		}
+	}
+	d, err := interleave(b.Rounds, took(ours), took(other))
+	return d.ratio("ns"), err
 }
 
 // pairs compares pairs with two calls of a script that does nothing.

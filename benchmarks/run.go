@@ -22,7 +22,7 @@ type Options struct {
 type Sizes struct {
 	Pool     int           // where nothing else is said
 	Small    int           // what a large pool is compared with
-	Large    int           // a large pool, and a large load
+	Large    int           // a large pool, a large load, a long queue
 	Leases   int           // that are live at once
 	LeaseTTL time.Duration // theirs
 	Memory   int           // of pools in this process
@@ -30,6 +30,9 @@ type Sizes struct {
 	Handoffs int           // of a lock, in a round
 	Hold     time.Duration // for how long it is held each time
 	Overlap  time.Duration // the TTL of a lock whose holder cannot reach the server any more
+
+	Backlog int           // of tasks, to be worked off
+	Look    time.Duration // how often the listeners of asynq look whether there is a task
 }
 
 // Defaults are the options with which the goals are meant to be measured.
@@ -40,6 +43,7 @@ func Defaults() Options {
 		Sizes: Sizes{
 			Pool: 5000, Small: 10, Large: 1_000_000, Leases: 100_000, LeaseTTL: 15 * time.Second, Memory: 128,
 			Handoffs: 320, Hold: 20 * time.Millisecond, Overlap: 5 * time.Second,
+			Backlog: 5000, Look: time.Second, // its default
 		},
 	}
 }

@@ -16,6 +16,7 @@ func tiny() Options {
 		Sizes: Sizes{
 			Pool: 600, Small: 10, Large: 3000, Leases: 200, LeaseTTL: 3 * time.Second, Memory: 128,
 			Handoffs: 32, Hold: time.Millisecond, Overlap: 500 * time.Millisecond,
+			Backlog: 300, Look: 20 * time.Millisecond,
 		},
 	}
 }

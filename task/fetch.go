@@ -165,7 +165,7 @@ func (d *dispatcher) accept(ctx context.Context, req *backend.FetchRequest, repl
 		q.idle = reply.Idle && left > 0 && req.Queues[i].Room > s.planner.taken[i]
 	}
 	if req.Max > 0 {
-		s.planner.settle(reply.Idle)
+		s.planner.settle(reply.Idle, !reply.Idle && left > 0)
 	}
 	s.freed()
 	s.mu.Unlock()

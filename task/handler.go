@@ -4,7 +4,8 @@ import "context"
 
 // Handler does a task. Its context ends when the task's or the attempt's time is over, when the task was cancelled, when its lease
 // was lost, and when the server does not wait any longer for it; [context.Cause] tells which: [ErrExpired], [ErrTimeout], [ErrCancelled],
-// [ErrLost], [ErrDrained]. A handler that goes on then is reported, occupies its place, and what it returns is not looked at.
+// [ErrLost], [ErrDrained]. What it returns then is not looked at, but for a result that comes soon after ErrDrained. A handler that goes
+// on for more than a second is reported, and occupies its place.
 //
 // The error, if there is one, decides what becomes of the task; see [Error], [Final], [RetryAfter].
 type Handler[P, R any] func(ctx context.Context, t *Task[P]) (R, error)

@@ -207,9 +207,12 @@ func (p *planner) took(queue int, class backend.TaskClass) {
 	p.lines[queue].taken[rankOf[class]]++
 }
 
-// settle is called when all that was found has been noted. idle says that there was nothing more.
-func (p *planner) settle(idle bool) {
-	p.replay()
+// settle is called when all that was found has been noted. idle says that there was nothing more, cut that the call ended
+// before it had looked everywhere.
+func (p *planner) settle(idle, cut bool) {
+	if !cut {
+		p.replay()
+	}
 	for i := range p.lines {
 		l := &p.lines[i]
 		if !l.strict {

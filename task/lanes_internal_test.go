@@ -105,7 +105,7 @@ func (b backlog) fetch(p *planner, free int, rooms []int) backlog {
 	for i := range b {
 		idle = idle && (left[i] == 0 || b.of(i) == 0)
 	}
-	p.settle(idle)
+	p.settle(idle, false)
 	return got
 }
 

@@ -234,7 +234,12 @@ func same(a, b Backend) bool {
 	return !reflect.ValueOf(a).Comparable() || a == b
 }
 
-// Run serves until ctx ends, drains, and returns nil; see [Queue.Listen]. It can be called once.
+// Run serves until ctx ends, drains, and returns nil; see [Queue.Listen]. It can be called once. Trouble with the store is
+// survived and logged, but for an error that will not pass: the backend was closed, or its store cannot do this.
+//
+// While it drains the server does not listen any more, and what waits for a resource goes back at once. When [ServerConfig].Drain
+// is over the contexts of the handlers end with [ErrDrained]: who returns a result then has done the task, any other task goes back
+// to its queue. A handler that does not return within a second is left behind.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return fmt.Errorf("serve: %w", err)

@@ -43,7 +43,7 @@ func newStage(t *testing.T, n int) *stage {
 	t.Helper()
 	url := redistest.URL(t)
 	s := &stage{t: t, ns: newNamespace(t), proxy: redistest.NewProxy(t, address(url)), outside: open(t, url)}
-	s.be = open(t, s.proxy.URL(), rueidis.CallTimeout(patience/2))
+	s.be = open(t, s.proxy.URL())
 	cfg := pool.Config[pool.None]{Namespace: s.ns, TTL: leaseTTL}
 	s.keys, s.others = newPool(t, joining{s.be}, cfg), newPool(t, s.outside, cfg)
 	ctx := context.Background()
@@ -283,39 +283,17 @@ func TestLostGoodbye(t *testing.T) {
 	}
 }
 
-// TestCancelledInTheDark cancels allocations of which the server has, or has not, heard, while nothing goes through,
-// and measures from the moment at which the connection is back.
+// TestCancelledInTheDark cancels allocations.
 func TestCancelledInTheDark(t *testing.T) {
 	t.Parallel()
 	for _, allocation := range allocations {
-		for _, dark := range []struct {
-			name  string
-			begin func(*redistest.Proxy)
-		}{
-			{"request held", func(p *redistest.Proxy) { p.Hold(redistest.Requests) }},
-			{"reply held", func(p *redistest.Proxy) { p.Hold(redistest.Replies) }},
-			{"request dropped", func(p *redistest.Proxy) { p.Drop(redistest.Requests) }},
-			{"reply dropped", func(p *redistest.Proxy) { p.Drop(redistest.Replies) }},
-		} {
-			t.Run(allocation.name+" "+dark.name, func(t *testing.T) {
+		for _, d := range darks {
+			t.Run(allocation.name+" "+d.name, func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t, 4)
-				ctx, cancel := context.WithCancel(context.Background())
-				defer cancel()
-				dark.begin(s.proxy)
-				done := begin(func() ([]*Lease, error) { return allocation.do(ctx, s.keys) })
-				if strings.HasPrefix(dark.name, "reply") {
-					eventually(t, patience, "the server grants it", func() bool {
-						require.Empty(t, done, "it ended before it was cancelled")
-						return len(leftovers(look(t, s.outside, s.ns))) > 0
-					})
-				} else {
-					pause(ctx, 30*time.Millisecond)
-				}
-				cancel()
-				require.ErrorIs(t, await(t, done).err, context.Canceled)
-				s.proxy.Resume()
-				s.idle()
+				cancelInTheDark(t, s.proxy, d,
+					func(ctx context.Context) ([]*Lease, error) { return allocation.do(ctx, s.keys) },
+					func() bool { return len(leftovers(look(t, s.outside, s.ns))) > 0 }, s.idle)
 			})
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/backend/rueidis"
@@ -217,4 +218,44 @@ func expectCause(t *testing.T, h holder, i int, causes ...error) {
 		}
 	}
 	assert.Fail(t, "the cause of the end", "run %d: %v", i, cause)
+}
+
+// dark is a way in which nothing goes through.
+type dark struct {
+	name  string
+	heard bool // by the server
+	begin func(*redistest.Proxy)
+}
+
+var darks = []dark{
+	{"request held", false, func(p *redistest.Proxy) { p.Hold(redistest.Requests) }},
+	{"reply held", true, func(p *redistest.Proxy) { p.Hold(redistest.Replies) }},
+	{"request dropped", false, func(p *redistest.Proxy) { p.Drop(redistest.Requests) }},
+	{"reply dropped", true, func(p *redistest.Proxy) { p.Drop(redistest.Replies) }},
+}
+
+// cancelInTheDark cancels something of which the server has, or has not, heard, and then has idle measure from the moment
+// at which the connection is back. It does so again if the client had to make a connection first, which does not get to
+// the server in the dark.
+func cancelInTheDark[T any](
+	t *testing.T, proxy *redistest.Proxy, d dark, do func(context.Context) (T, error), heard func() bool, idle func() time.Duration,
+) {
+	t.Helper()
+	for range 10 {
+		ctx, cancel := context.WithCancel(context.Background())
+		d.begin(proxy)
+		done := begin(func() (T, error) { return do(ctx) })
+		for pause(ctx, 30*time.Millisecond); d.heard && len(done) == 0 && !heard(); {
+			pause(ctx, 2*time.Millisecond)
+		}
+		cancel()
+		err := await(t, done).err
+		proxy.Resume()
+		idle()
+		if !errors.Is(err, backend.ErrUnavailable) {
+			require.ErrorIs(t, err, context.Canceled)
+			return
+		}
+	}
+	require.FailNow(t, "it ends before it is cancelled")
 }

@@ -33,43 +33,15 @@ func TestLostGoodbyeOfALock(t *testing.T) {
 	})
 }
 
-// TestLockCancelledInTheDark cancels those who lock, of which the server has, or has not, heard, while nothing goes
-// through, and measures from the moment at which the connection is back.
+// TestLockCancelledInTheDark cancels those who lock.
 func TestLockCancelledInTheDark(t *testing.T) {
 	t.Parallel()
-	for _, dark := range []struct {
-		name  string
-		heard bool // by the server
-		begin func(*redistest.Proxy)
-	}{
-		{"request held", false, func(p *redistest.Proxy) { p.Hold(redistest.Requests) }},
-		{"reply held", true, func(p *redistest.Proxy) { p.Hold(redistest.Replies) }},
-		{"request dropped", false, func(p *redistest.Proxy) { p.Drop(redistest.Requests) }},
-		{"reply dropped", true, func(p *redistest.Proxy) { p.Drop(redistest.Replies) }},
-	} {
-		t.Run(dark.name, func(t *testing.T) {
+	for _, d := range darks {
+		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			eachLocking(t, func(t *testing.T, s *lockStage, k locking) {
-				ctx, cancel := context.WithCancel(context.Background())
-				defer cancel()
-				dark.begin(s.proxy)
-				done := make(chan error, 1)
-				go func() {
-					_, err := k.do(ctx)
-					done <- err
-				}()
-				if dark.heard {
-					eventually(t, patience, "the server grants it", func() bool {
-						require.Empty(t, done, "it ended before it was cancelled")
-						return len(lockLeftovers(t, s.cli, s.ns, s.ns.LockLimits())) > 0
-					})
-				} else {
-					pause(ctx, 30*time.Millisecond)
-				}
-				cancel()
-				require.ErrorIs(t, <-done, context.Canceled)
-				s.proxy.Resume()
-				s.idle()
+				cancelInTheDark(t, s.proxy, d, k.do,
+					func() bool { return len(lockLeftovers(t, s.cli, s.ns, s.ns.LockLimits())) > 0 }, s.idle)
 			})
 		})
 	}

@@ -37,7 +37,7 @@ func newLockStage(t *testing.T) *lockStage {
 	t.Helper()
 	url, ctx := redistest.URL(t), context.Background()
 	s := &lockStage{t: t, ns: newNamespace(t), outside: open(t, url), cli: raw(t, url)}
-	s.be, s.proxy = behind(t, url, rueidis.CallTimeout(patience/2))
+	s.be, s.proxy = behind(t, url)
 	s.mutex = lock.NewMutex(joining{s.be}, s.ns, "m", lock.Config{TTL: lostTTL, Info: "lost"})
 	s.others = lock.NewMutex(s.outside, s.ns, "m", lock.Config{TTL: leaseTTL})
 	for _, k := range lockings(s.be, s.ns) {

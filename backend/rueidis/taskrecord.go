@@ -31,19 +31,19 @@ const (
 // taskRecord is the final state of a task as it is kept under its result key. Data is there as text if it is UTF-8, else
 // in base64.
 type taskRecord struct {
-	State     string  `json:"state"`
-	Reason    string  `json:"reason"`
-	Queue     string  `json:"queue"`
-	Class     uint8   `json:"class"`
-	Attempts  int     `json:"attempts"`
-	Deaths    int     `json:"deaths"`
-	Submitted int64   `json:"submitted"`
-	Deadline  int64   `json:"deadline"`
-	Finished  int64   `json:"finished"`
-	Result    *string `json:"result"`
-	Result64  *string `json:"result64"`
-	Error     *string `json:"error"`
-	Error64   *string `json:"error64"`
+	State     string `json:"state"`
+	Reason    string `json:"reason"`
+	Queue     string `json:"queue"`
+	Class     uint8  `json:"class"`
+	Attempts  int    `json:"attempts"`
+	Deaths    int    `json:"deaths"`
+	Submitted int64  `json:"submitted"`
+	Deadline  int64  `json:"deadline"`
+	Finished  int64  `json:"finished"`
+	Result    string `json:"result"`
+	Result64  string `json:"result64"`
+	Error     string `json:"error"`
+	Error64   string `json:"error64"`
 }
 
 var (
@@ -63,12 +63,14 @@ func init() {
 // decodeRecord reads what stands under the result key of a task; false if that is not ours.
 func decodeRecord(id, text string) (a taskAnswer, ok bool) {
 	var r taskRecord
-	if json.Unmarshal([]byte(text), &r) != nil {
-		return a, false
+	if !r.plain(text) {
+		if r, ok = anyRecord(text); !ok {
+			return a, false
+		}
 	}
 	state := taskStates[r.State]
-	result, ok1 := r.data(r.Result, r.Result64)
-	fault, ok2 := r.data(r.Error, r.Error64)
+	result, ok1 := taskData(r.Result, r.Result64)
+	fault, ok2 := taskData(r.Error, r.Error64)
 	if !state.Final() || !ok1 || !ok2 || r.Class > uint8(backend.ClassLow) {
 		return a, false
 	}
@@ -79,15 +81,19 @@ func decodeRecord(id, text string) (a taskAnswer, ok bool) {
 	}}, true
 }
 
-func (*taskRecord) data(text, coded *string) ([]byte, bool) {
-	switch {
-	case coded != nil:
-		data, err := base64.StdEncoding.DecodeString(*coded)
-		return data, err == nil
-	case text != nil:
-		return []byte(*text), true
+// anyRecord reads a record in whatever form of JSON.
+func anyRecord(text string) (r taskRecord, ok bool) {
+	ok = json.Unmarshal([]byte(text), &r) == nil
+	return r, ok
+}
+
+// taskData gives what was written as text or in base64.
+func taskData(text, coded string) (data []byte, ok bool) {
+	if coded == "" {
+		return bytesOf(text), true
 	}
-	return nil, true
+	data, err := base64.StdEncoding.DecodeString(coded)
+	return data, err == nil
 }
 
 // foreignTask is what is made of something that is no task of ours.
@@ -199,10 +205,13 @@ func decodeFault(text string) (fault []byte, ok bool) {
 		return nil, true
 	}
 	var r taskRecord
-	if json.Unmarshal([]byte("{"+text+"}"), &r) != nil {
-		return nil, false
+	text = "{" + text + "}"
+	if !r.plain(text) {
+		if r, ok = anyRecord(text); !ok {
+			return nil, false
+		}
 	}
-	return r.data(r.Error, r.Error64)
+	return taskData(r.Error, r.Error64)
 }
 
 func bytesOf(s string) []byte {

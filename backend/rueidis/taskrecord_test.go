@@ -2,6 +2,7 @@ package rueidis
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -29,10 +30,18 @@ func FuzzRecord(f *testing.F) {
 		`{"state":"done","result64":"?"}`, `{"state":"done","result64":"AA=="}`, `{"state":"done","result":null}`, `{"state":"failed","error":"\ud800"}`,
 		`{"state":"done","class":-1}`, `{"state":"done","class":300}`, `{"state":"done","attempts":1e99}`, `{"state":"done"} more`, "\x80\x04K\x01.",
 		finalRecord(nil), finalRecord([]byte("text")), finalRecord([]byte{0, 0xff}), `{"STATE":"done"}`, `{"state":"done","state":"dead"}`,
+		`{"state":"done",}`, `{"state":"done","class":01}`, `{"state":"done","finished":1e3}`, `{"state":"done","finished":-1}`, `{"finished":999999999999999999}`,
+		`{"state":"done","finished":9999999999999999999}`, `{"state":"done"}}`, `{"state":"done", "class":1}`, `{"state":"\u0064one"}`, "{\"state\":\"\xff\"}",
+		`{"state":7}`, `{"class":"x"}`, `{"state":"done""class":1}`, `{"digest":1,"token":"t"}`, `{,}`,
 	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var quick, any taskRecord
+		if quick.plain(string(data)) {
+			require.NoError(t, json.Unmarshal(data, &any), "%q", data)
+			assert.Equal(t, any, quick, "%q", data)
+		}
 		a, ok := decodeRecord("id", string(data))
 		assert.Equal(t, ok, a.kind == taskEnded)
 		if ok {
@@ -100,4 +109,25 @@ func FuzzTaskMessage(f *testing.F) {
 			assert.Contains(t, text, "1:l")
 		}
 	})
+}
+
+func TestPlainRecord(t *testing.T) {
+	var r taskRecord
+	require.True(t, r.plain(finalRecord([]byte("result of \u00fc"))))
+	require.Equal(t, "done", r.State)
+	require.Equal(t, int64(9000), r.Deadline)
+	require.Equal(t, "result of \u00fc", r.Result)
+	require.False(t, r.plain(finalRecord([]byte("two\nlines"))))
+}
+
+func BenchmarkDecodeRecord(b *testing.B) {
+	for name, data := range map[string][]byte{"plain": []byte("result"), "escaped": []byte("a result that is in\ntwo lines")} {
+		text := finalRecord(data)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				decodeRecord("id", text)
+			}
+		})
+	}
 }

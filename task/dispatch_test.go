@@ -129,6 +129,23 @@ func TestWhatIsDueIsBegunInTime(t *testing.T) {
 	})
 }
 
+func TestManyAreDueAtOnce(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		listen(r, q, echo)
+		var all []*task.Handle[int]
+		for i := range 1000 {
+			all = append(all, submit(r, q, i, task.Delay(time.Second)))
+		}
+		begin := time.Now()
+		for _, h := range all {
+			_, err := h.Wait(r.Context())
+			require.NoError(r, err)
+		}
+		assert.Equal(r, time.Second, time.Since(begin))
+	})
+}
+
 // The tasks of a worker that died are begun again when their leases end, by whoever is there.
 func TestDeathsAreNoticedInTime(t *testing.T) {
 	onMemory(t, func(r *rig) {
@@ -209,6 +226,45 @@ func TestFetchesThatFail(t *testing.T) {
 		_, err := handle.Wait(r.Context())
 		require.NoError(r, err)
 		assert.LessOrEqual(r, time.Since(begin), time.Second)
+	})
+}
+
+// Handlers are told of what becomes of their tasks also while nothing can be fetched, and the server ends at once.
+func TestServersRestAfterFailures(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		h, ended := causes(r, q)
+		end := listen(r, q, h)
+		handle := submit(r, q, 1)
+		synctest.Wait()
+		r.on(func(_ context.Context, req any) error {
+			if _, fetch := req.(backend.FetchRequest); fetch {
+				return backend.ErrUnavailable
+			}
+			return nil
+		})
+		<-time.After(time.Minute)
+		synctest.Wait()
+		require.NoError(r, handle.Cancel(r.Context()))
+		begin := time.Now()
+		require.ErrorIs(r, <-ended, task.ErrCancelled)
+		assert.Zero(r, time.Since(begin))
+		assert.Zero(r, <-ending(end))
+	})
+}
+
+func TestTheEndInterruptsAFetch(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		r.on(func(ctx context.Context, req any) error {
+			if fetch, ok := req.(backend.FetchRequest); ok && !fetch.Leave {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		})
+		assert.Zero(r, <-ending(listen(r, q, echo)))
+		assert.Empty(r, r.logged())
 	})
 }
 
@@ -325,19 +381,17 @@ func TestReportsThatCannotBeSent(t *testing.T) {
 func TestReportsThatComeTooLate(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")
-		var handle *task.Handle[int]
 		listen(r, q, func(context.Context, *task.Task[int]) (int, error) {
 			// The holder is not told, because nobody listens to that just now.
 			r.on(func(_ context.Context, req any) error {
 				if _, report := req.(backend.ReportRequest); report {
-					_ = handle.Cancel(context.Background())
+					_ = q.Handle("id").Cancel(context.Background())
 				}
 				return nil
 			})
 			return 1, nil
 		})
-		handle = submit(r, q, 1)
-		_, err := handle.Wait(r.Context())
+		_, err := q.Query(r.Context(), 1, task.ID("id"))
 		require.ErrorIs(r, err, task.ErrCancelled)
 		assert.Equal(r, []string{"submitted", "started", "lost"}, r.observed())
 	})
@@ -362,7 +416,7 @@ func TestAutoFindsWhoListens(t *testing.T) {
 func TestWhatCannotBeServed(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")
-		elsewhere := task.NewQueue[int, int](r.store, backend.Namespace{Prefix: "other"}, "q", task.Config{})
+		elsewhere := task.NewQueue[int, int](r.store, backend.Namespace{Prefix: "other", Suffix: "task"}, "q", task.Config{})
 		other := task.NewQueue[int, int](r.Backend, ns, "q", task.Config{})
 		good := task.NewServer(r.store, ns, task.ServerConfig{})
 		bad := func(err error) {

@@ -177,6 +177,7 @@ func TestWhatIsFetchedAtTheEndGoesBack(t *testing.T) {
 			return nil
 		})
 		ran := false
+		assert.Equal(r, time.Second, <-ending(listen(r, q, echo)), "there was nothing")
 		handle := submit(r, q, 1)
 		end := listen(r, q, func(context.Context, *task.Task[int]) (int, error) { ran = true; return 1, nil })
 		assert.Equal(r, time.Second, <-ending(end))
@@ -184,5 +185,16 @@ func TestWhatIsFetchedAtTheEndGoesBack(t *testing.T) {
 		s := stateOf(r, handle)
 		assert.Equal(r, task.Waiting, s.State)
 		assert.Zero(r, s.Attempts)
+
+		end = listen(r, q, echo)
+		r.on(func(_ context.Context, req any) error {
+			if _, report := req.(backend.ReportRequest); report {
+				return backend.ErrUnavailable
+			}
+			return nil
+		})
+		end()
+		assert.Equal(r, task.Running, stateOf(r, handle).State)
+		assert.Contains(r, r.logged(), "leases have to run out")
 	})
 }

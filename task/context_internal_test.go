@@ -1,0 +1,98 @@
+package task
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/backend/memory"
+	"github.com/redisallocator/redisallocator/internal/lease"
+)
+
+// attemptOf is an attempt that nobody runs: its timers do not fire, as in a process that was stopped.
+func attemptOf(t *testing.T, limit time.Duration) *attempt {
+	t.Helper()
+	be := memory.New()
+	s := NewServer(be, backend.Namespace{Prefix: "test", Suffix: "task"}, ServerConfig{})
+	s.base = context.Background()
+	s.group = lease.KeepTasks(be, lease.Config{Namespace: s.ns})
+	t.Cleanup(func() {
+		s.group.Close()
+		require.NoError(t, be.Close())
+	})
+	a := &attempt{server: s, limit: time.Now().Add(limit), why: ErrTimeout}
+	require.NoError(t, s.group.Start(s.base, &a.hold, backend.Grant{Member: "id", Token: "t"}, s.group.Now(), lease.Terms{TTL: time.Minute}))
+	return a
+}
+
+func TestErrReadsTheClock(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := attemptOf(t, time.Second)
+		require.NoError(t, a.Err())
+		require.NoError(t, context.Cause(a))
+		<-time.After(time.Second)
+		require.ErrorIs(t, a.Err(), context.Canceled)
+		require.ErrorIs(t, context.Cause(a), ErrTimeout)
+
+		a = attemptOf(t, time.Hour)
+		<-time.After(time.Minute)
+		require.ErrorIs(t, a.Err(), context.Canceled)
+		require.ErrorIs(t, context.Cause(a), ErrLost)
+
+		a = attemptOf(t, time.Hour)
+		a.hold.Lose()
+		require.Error(t, a.Err())
+		require.ErrorIs(t, context.Cause(a), ErrLost)
+	})
+}
+
+// Whoever asks for a context when it has ended gets one that has.
+func TestContextsThatAreMadeLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := attemptOf(t, time.Hour)
+		a.returned = true
+		require.Error(t, a.Err())
+		<-a.Done()
+		require.ErrorIs(t, context.Cause(a), context.Canceled)
+		a.end(ErrCancelled)
+		require.ErrorIs(t, context.Cause(a), context.Canceled)
+
+		a = attemptOf(t, time.Hour)
+		derived, cancel := context.WithCancel(a)
+		defer cancel()
+		a.end(ErrCancelled)
+		<-derived.Done()
+		require.ErrorIs(t, context.Cause(derived), ErrCancelled)
+	})
+}
+
+// A timer that fires late finds another attempt, or none.
+func TestTimersThatFireLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{timer: time.AfterFunc(time.Hour, func() {})}
+		w.tick()
+		a := attemptOf(t, time.Minute)
+		a.worker = w
+		a.end(ErrCancelled)
+		a.arm()
+		w.tick()
+		assert.False(t, a.abandoned, "it still has time")
+		a = attemptOf(t, time.Minute)
+		a.worker = w
+		a.arm()
+		w.tick()
+		require.NoError(t, a.Err())
+		a.returned = true
+		w.tick()
+		assert.False(t, a.abandoned)
+		assert.True(t, w.timer.Stop())
+	})
+}

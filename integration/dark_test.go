@@ -16,6 +16,7 @@ import (
 	"github.com/redisallocator/redisallocator/backend/rueidis"
 	"github.com/redisallocator/redisallocator/internal/redistest"
 	"github.com/redisallocator/redisallocator/pool"
+	"github.com/redisallocator/redisallocator/task"
 )
 
 const (
@@ -158,7 +159,7 @@ func (d *darkness) run(t *testing.T, near *rueidis.Backend, addr string, ns back
 		if err := s.giveBack(ctx, first); !errors.Is(err, backend.ErrUnavailable) && !errors.Is(err, pool.ErrNotHeld) {
 			assert.Fail(t, "given back in the dark", "run %d: %v", i, err)
 		}
-		expectCause(t, first, i, pool.ErrReleased, pool.ErrExpired)
+		expectCause(t, first, i, pool.ErrReleased, pool.ErrExpired, task.ErrDrained)
 	}
 	second := <-got
 	if second.err != nil {

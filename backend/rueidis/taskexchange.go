@@ -31,7 +31,11 @@ func (sp *space) taskExchange(w *wire, batch []*part) error {
 // encodeTasks gives the ARGV of taskexchange.lua.
 func (sp *space) encodeTasks(a *arguments, batch []*part) {
 	reports, renewals, submits, fetches := 0, 0, 0, 0
+	form := fastForm
 	for _, p := range batch {
+		if !p.fast() {
+			form = ""
+		}
 		switch {
 		case p.report != nil:
 			reports += len(p.report.items)
@@ -45,7 +49,10 @@ func (sp *space) encodeTasks(a *arguments, batch []*part) {
 	}
 	a.text(sp.taskKeys.head)
 	a.text(sp.b.process)
-	a.counts("", reports, renewals, submits, fetches)
+	if sp.b.opts.roundabout || fetches > 1 || fetches > 0 && submits > 0 {
+		form = ""
+	}
+	a.counts(form, reports, renewals, submits, fetches)
 	for _, p := range batch {
 		if p.report != nil {
 			p.report.encode(a)
@@ -62,6 +69,28 @@ func (sp *space) encodeTasks(a *arguments, batch []*part) {
 			p.fetch.encode(a)
 		}
 	}
+}
+
+// fastForm says that taskfast.lua may do it.
+const fastForm = "fast"
+
+// fast reports whether the part is of the common form.
+func (p *part) fast() bool {
+	switch {
+	case p.submit != nil:
+		r := &p.submit.req
+		return r.Class == backend.ClassNormal && len(r.Meta) == 0 && r.Delay == 0 && len(r.Forget) == 0 && !r.IfListened
+	case p.fetch != nil:
+		return len(p.fetch.req.Queues) == 1 && !p.fetch.req.Leave
+	case p.report != nil:
+		for i := range p.report.items {
+			if kind := p.report.items[i].Kind; kind != backend.ReportDone && kind != backend.ReportFailed {
+				return false
+			}
+		}
+		return true
+	}
+	return false
 }
 
 // The letters of reports, by kind.
@@ -116,9 +145,6 @@ func (op *submitOp) encode(a *arguments) {
 	a.text(op.life)
 	a.text(op.kept)
 	a.text(rueidis.BinaryString(r.Payload))
-	if op.digest != "" {
-		a.text(op.digest)
-	}
 	if len(r.Meta) > 0 {
 		a.text(rueidis.BinaryString(r.Meta))
 	}

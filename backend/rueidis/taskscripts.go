@@ -32,7 +32,7 @@ func newTaskKeys(ns backend.Namespace, cluster bool) taskKeys {
 		head: strings.Join([]string{
 			ns.Fence(), ns.TaskPrefix(), ns.TaskResultPrefix(), ns.TaskLane("", 0), ns.TaskLane("", 1), ns.TaskLane("", 2),
 			ns.TaskSchedule(""), ns.TaskLeases(""), ns.TaskGraveyard(""), ns.TaskListeners(""), ns.TaskIdle(""), ns.TaskTotals(""),
-			ns.TaskGhosts(""), ns.TasksPaused(), ns.TaskIdlers(), ns.TaskListen(""), ns.WakeChannel(""), flag(!cluster),
+			ns.TaskGhosts(""), ns.TaskPromises(""), ns.TasksPaused(), ns.TaskIdlers(), ns.TaskListen(""), ns.WakeChannel(""), flag(!cluster),
 		}, end) + end,
 	}
 }

@@ -75,6 +75,8 @@ var (
 	lockHolders string
 	//go:embed tasks.lua
 	tasks string
+	//go:embed taskfast.lua
+	taskFast string
 	//go:embed taskexchange.lua
 	taskExchange string
 	//go:embed taskundo.lua
@@ -129,7 +131,7 @@ var (
 
 // Scripts on tasks. Their KEYS and the first of their ARGV are those that tasks.lua names.
 var (
-	TaskExchange = onTasks + taskExchange
+	TaskExchange = taskFast + onTasks + taskExchange
 	TaskUndo     = onTasks + taskUndo
 	TaskWatch    = onTasks + taskAnswers + taskWatch
 	TaskEdit     = onTasks + taskEdit

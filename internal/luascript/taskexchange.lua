@@ -2,14 +2,14 @@
 --
 -- KEYS  1 the fence
 -- ARGV  2 the process that calls
---       3 "1 0 2 1 ": the numbers of reports, renewals, submissions and fetches
+--       3 "1 0 2 1 ": the numbers of reports, renewals, submissions and fetches; "fast" behind if taskfast.lua may do it
 --       4... the reports, the renewals, the submissions, the fetches
 --       report   id token kind data; kind: p progress, d done, f failed, r<ms> retry after that, x dead, b back; data: of p
 --                the progress, of the others members of the JSON object of the final state: result or error
 --       renewal  id token ttl
 --       submission  id queue flags timeout life, k of tasks.lua from retention on, payload, and those of the flags, each with
---                its argument, in this order: g digest, without it the id is fresh  m meta  d delay  o ids to
---                forget, with NUL behind each. Without one: h high, l low  i if listened  w watch  + and progress
+--                its argument, in this order: m meta  d delay  o ids to forget, with NUL behind each. Without one:
+--                g not fresh  h high  l low  i if listened  w watch  + and progress
 --       fetch    listener token "<ttl> <mark> <max> <1 to leave>", queues: "<name>\0<room>\0"...; lanes: "<queue> <class> <max> "...
 -- Reply {now, a digit for each report, one for each renewal, a letter for each submission: C created, N nobody listens,
 --       X conflict, J joined; for each that joined: info of tasks.lua, or the JSON text of the final state; for each
@@ -18,7 +18,7 @@
 --       is not empty meta, error and progress. The queue is its number in the request, from 1
 -- Cost  one round trip; O(log tasks) for each item
 local process = ARGV[2]
-local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+) $')
+local reports, renewals, submits, fetches = string.match(ARGV[3], '^(%d+) (%d+) (%d+) (%d+) ')
 reports, renewals, submits, fetches = tonumber(reports), tonumber(renewals), tonumber(submits), tonumber(fetches)
 
 local LONG = 100 -- ids in a lane, from which on submissions look for some that have expired
@@ -27,7 +27,7 @@ local SKIPPED = 1000 -- ids that turn out not to be waiting, in one call
 local BYTES = 4194304 -- of payload and meta in the reply to one fetch, but for its last task
 local KEEP = 60000 -- ms for which what is known of listeners is kept after the last one
 local MARK = 'redisallocator' -- in the listening mark, if it is ours
-local WATCHMEN = 3 -- listeners of a queue that are told what will be due
+local PROMISES = 2 -- so many listeners of a queue are told what is due next
 
 local at = 4
 
@@ -79,7 +79,6 @@ for i = 1, renewals do
   meetTask(task(renewed[i][1]), 'n')
 end
 
-local now = int(ms)
 local present = 0
 do
   local keys = {}
@@ -94,7 +93,7 @@ do
     for flag in string.gmatch(flags, '.') do
       if flag == 'w' then s.watch = true
       elseif flag == '+' then s.progress = true
-      elseif flag == 'g' then s.d, s.digest = argument(), true
+      elseif flag == 'g' then s.d, s.digest = string.match(s.k, '^%d+ %d+ %d+ %d+ %d (.*)$'), true
       elseif flag == 'm' then s.m = argument()
       elseif flag == 'd' then s.delay = tonumber(argument())
       elseif flag == 'o' then s.forget = argument()
@@ -125,8 +124,8 @@ for i = 1, fetches do
     meetAll(q)
     if not q.due then
       q.due = {
-        call('ZRANGEBYSCORE', q.running, '-inf', ms, 'LIMIT', 0, DUE),
-        call('ZRANGEBYSCORE', q.schedule, '-inf', ms, 'LIMIT', 0, DUE),
+        call('ZRANGEBYSCORE', q.running, '-inf', now, 'LIMIT', 0, DUE),
+        call('ZRANGEBYSCORE', q.schedule, '-inf', now, 'LIMIT', 0, DUE),
       }
     end
   end
@@ -206,10 +205,10 @@ local function renew(id, token, ttl)
   current(r)
   if r.s ~= 'r' or r.u ~= token then return false end
   r.z = ttl < 0 and r.x or math.min(ms + ttl, r.x)
-  call('HSET', r.key, 'z', r.z)
+  call('HSET', r.key, 'z', str(r.z))
   local q = queue(r.q)
   q.runs = q.runs or {}
-  add(q.runs, r.z, id)
+  add(q.runs, str(r.z), id)
   return true
 end
 
@@ -247,14 +246,14 @@ local function submit(s)
   s.s = s.delay and 's' or 'w'
   if s.watch then s.w = (s.progress and '+' or '') .. process .. ' ' end
   if s.m or s.delay then
-    local fields = { 's', s.s, 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p, 'w', s.w or '' }
+    local fields = { 's', s.s, 'q', s.q, 'x', str(s.x), 'k', s.k, 'p', s.p, 'w', s.w or '' }
     if s.m then add(fields, 'm', s.m) end
     if s.delay then add(fields, 'a', ms + s.delay) end
     call('HSET', s.key, unpack(fields))
   elseif s.w then
-    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p, 'w', s.w)
+    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', str(s.x), 'k', s.k, 'p', s.p, 'w', s.w)
   else
-    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', s.x, 'k', s.k, 'p', s.p)
+    call('HSET', s.key, 's', 'w', 'q', s.q, 'x', str(s.x), 'k', s.k, 'p', s.p)
   end
   call('PEXPIRE', s.key, s.life)
   tasks[id] = s
@@ -320,6 +319,7 @@ local function leaveQueues(f)
     local q = f.queues[i]
     call('ZREM', q.listeners, f.member)
     call('ZREM', q.idle, f.member)
+    if try('ZREM', q.promises, f.member) == 1 then q.wakes = math.max(q.wakes, 1) end
     passOn(q)
     shorten(q)
   end
@@ -370,14 +370,14 @@ local function grant(f, q, index, r)
   end
   local z, n = math.min(ms + f.ttl, r.x), r.n + 1
   r.z, r.n, r.s, r.u, r.popped = z, n, 'r', f.token, nil
-  call('HSET', r.key, 's', 'r', 'n', n, 'u', f.token, 'l', f.member, 'z', z)
+  call('HSET', r.key, 's', 'r', 'n', str(n), 'u', f.token, 'l', f.member, 'z', str(z))
   local runs = q.runs or {}
-  runs[#runs + 1], runs[#runs + 2], q.runs = z, r.id, runs
+  runs[#runs + 1], runs[#runs + 2], q.runs = str(z), r.id, runs
   if made[r.id] then
     made[r.id], q.made = nil, q.made - 1
   end
   local p, m, e, progress = r.p or '', r.m or '', r.e or '', r.r or ''
-  local g = { r.id, index .. ' ' .. r.c .. ' ' .. n .. ' ' .. r.y .. ' ' .. r.t .. ' ' .. r.x .. ' ' .. z, p }
+  local g = { r.id, str(index) .. ' ' .. str(r.c) .. ' ' .. str(n) .. ' ' .. str(r.y) .. ' ' .. r.t .. ' ' .. str(r.x) .. ' ' .. str(z), p }
   if progress ~= '' then g[4], g[5], g[6] = m, e, progress
   elseif e ~= '' then g[4], g[5] = m, e
   elseif m ~= '' then g[4] = m end
@@ -478,36 +478,34 @@ end
 
 flush()
 
--- sees tells whether a listener is one of those that are told what will be due.
-local function sees(q, member)
-  local first = call('ZRANGE', q.idle, 0, WATCHMEN - 1)
-  for i = 1, #first do
-    if first[i] == member then return true end
+-- promised counts the listeners that live and have been told to call by the time at.
+local function promised(q, at)
+  local found = try('ZRANGEBYSCORE', q.promises, int(ms), int(at), 'LIMIT', 0, 2 * PROMISES)
+  local n = 0
+  for i = 1, #found do
+    if tonumber(call('ZSCORE', q.listeners, found[i]) or 0) >= ms then n = n + 1 else call('ZREM', q.promises, found[i]) end
   end
-  for i = 1, #first do
-    if tonumber(call('ZSCORE', q.listeners, first[i]) or 0) < ms then
-      call('ZREM', q.idle, first[i])
-      return true
-    end
-  end
-  return false
+  return n
 end
 
+-- nextOf is when a listener has to call again, unless enough others do: -1.
 local function nextOf(f)
   if f.cut then return 0 end
   local soonest
   for i = 1, #f.queues do
     local q = f.queues[i]
     if q.due.more then return 0 end
-    local keys = {}
-    if f.left == 0 or f.room[i] == 0 then -- who is idle may not have been told what will be due
-      if call('ZCARD', q.idle) > 0 then keys[1] = q.schedule end
-    elseif sees(q, f.member) then
-      keys[1], keys[2] = q.schedule, q.running
+    local at
+    local room = f.left > 0 and f.room[i] > 0
+    for j = 1, room and 2 or call('ZCARD', q.idle) > 0 and 1 or 0 do -- who has no room sees to it that others are woken
+      local first = tonumber(call('ZRANGE', j == 1 and q.schedule or q.running, 0, 0, 'WITHSCORES')[2])
+      if first and (not at or first < at) then at = first end
     end
-    for j = 1, #keys do
-      local first = tonumber(call('ZRANGE', keys[j], 0, 0, 'WITHSCORES')[2])
-      if first and (not soonest or first < soonest) then soonest = first end
+    try('ZREM', q.promises, f.member)
+    if at and promised(q, at) < PROMISES then
+      try('ZADD', q.promises, at, f.member)
+      try('PEXPIRE', q.promises, f.mark + KEEP)
+      if not soonest or at < soonest then soonest = at end
     end
   end
   return soonest and math.max(soonest - ms, 0) or -1

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 the fence: it only says where in a Cluster the script belongs
 -- ARGV  1 the keys of the namespace, each with a NUL behind it: fence, the prefixes of tasks and results, of the lanes of
---       classes 0, 1 and 2, of scheduled, running, dead, listeners, idle, totals and ghosts, then paused, idlers, and the
+--       classes 0, 1 and 2, of scheduled, running, dead, listeners, idle, totals, ghosts and promises, then paused, idlers, and the
 --       prefixes of listening marks and wake channels; at last "1" if the number of those whom PUBLISH reaches is that of
 --       all, which it is not in a Cluster. The script's own from 2 on
 --
@@ -38,7 +38,21 @@
 
 local try = redis.pcall
 local fenceKey, taskPrefix, resultPrefix, lane0, lane1, lane2, scheduled, running, dead, listeners, idle, totals, ghosts,
-  pausedKey, idlers, listen, wakePrefix, alone = struct.unpack('ssssssssssssssssss', ARGV[1])
+  promises, pausedKey, idlers, listen, wakePrefix, alone = struct.unpack('sssssssssssssssssss', ARGV[1])
+
+-- str writes a whole number; most come up several times in a step, and writing one takes as long as a short command.
+local written = {}
+
+local function str(n)
+  local s = written[n]
+  if not s then
+    s = int(n)
+    written[n] = s
+  end
+  return s
+end
+
+local now = str(ms)
 
 local SMALL = 16384 -- no longer texts travel in messages
 local FOREIGN = 86400000 -- ms for which a foreign task is listed as dead
@@ -54,7 +68,7 @@ local function queue(name)
   q = {
     name = name, lanes = { [0] = lane0 .. name, lane1 .. name, lane2 .. name },
     schedule = scheduled .. name, running = running .. name, dead = dead .. name, listeners = listeners .. name,
-    idle = idle .. name, totals = totals .. name, ghosts = ghosts .. name, listen = listen .. name,
+    idle = idle .. name, totals = totals .. name, ghosts = ghosts .. name, promises = promises .. name, listen = listen .. name,
     met = {}, front = {}, back = {}, made = 0, wakes = 0,
   }
   queues[name], order[#order + 1] = q, q
@@ -190,8 +204,9 @@ end
 -- record gives the JSON object of a final state.
 local function record(r, q, state, at, reason, more)
   q.quoted = q.quoted or quoted(q.name)
-  return '{"state":"' .. state .. (reason and '","reason":"' .. reason or '') .. '","queue":' .. q.quoted .. ',"class":' .. r.c
-    .. ',"attempts":' .. r.n .. ',"deaths":' .. r.y .. ',"submitted":' .. r.t .. ',"deadline":' .. r.x .. ',"finished":' .. at
+  return '{"state":"' .. state .. (reason and '","reason":"' .. reason or '') .. '","queue":' .. q.quoted .. ',"class":' .. str(r.c)
+    .. ',"attempts":' .. str(r.n) .. ',"deaths":' .. str(r.y) .. ',"submitted":' .. r.t .. ',"deadline":' .. str(r.x)
+    .. ',"finished":' .. str(at)
     .. (r.d ~= '' and ',"digest":"' .. r.d .. '"' or '') .. (r.e and r.e ~= '' and ',' .. r.e or '') .. more .. '}'
 end
 
@@ -200,7 +215,7 @@ end
 -- of a dead one.
 local function info(r, full)
   if r.r == nil then r.r = call('HGET', r.key, 'r') end
-  local list = { r.s, int(ms), r.q, int(r.c), int(r.n), int(r.y), r.t, int(r.x), int(r.a), r.e or '', r.r or '' }
+  local list = { r.s, now, r.q, str(r.c), str(r.n), str(r.y), r.t, str(r.x), str(r.a), r.e or '', r.r or '' }
   if full then list[12], list[13] = r.p or '', r.m or '' end
   if r.s == 'd' then
     list[12], list[13], list[14] = list[12] or '', list[13] or '', call('HGET', r.key, 'h') or ''
@@ -269,7 +284,7 @@ local function finish(r, state, at, more, reason)
   end
   local final = record(r, q, state, at, reason, more)
   local keep = math.min(at + r.kept - ms, BEYOND)
-  if keep > 0 then call('SET', resultPrefix .. r.id, final, 'PX', keep) end
+  if keep > 0 then call('SET', resultPrefix .. r.id, final, 'PX', str(keep)) end
   gone[#gone + 1] = r.key
   q.counts = q.counts or {}
   q.counts[state] = (q.counts[state] or 0) + 1
@@ -282,8 +297,8 @@ local function bury(r, reason, at, ...)
   leaves(r, q)
   r.s = 'd'
   local over = math.min(at + r.buried, BEYOND)
-  call('HSET', r.key, 's', 'd', 'h', reason, 'n', r.n, 'y', r.y, 'w', '', 'r', '', ...)
-  call('PEXPIREAT', r.key, over)
+  call('HSET', r.key, 's', 'd', 'h', reason, 'n', str(r.n), 'y', str(r.y), 'w', '', 'r', '', ...)
+  call('PEXPIREAT', r.key, str(over))
   q.died = q.died or {}
   add(q.died, over, r.id)
   ends(r, record(r, q, 'dead', at, reason ~= '' and reason or nil, ''))
@@ -426,14 +441,15 @@ local function settle()
   end
 end
 
--- publish sends the messages. A process that is gone has not been woken: the next listeners are.
+-- publish sends the messages. A process that is gone has not been woken: the next listeners are. A user who may not publish
+-- has done everything else by then: those who would have been told find out by themselves.
 local function publish()
   local i = 1
   while processes[i] do
     local process = processes[i]
     local b = outbox[process]
     i = i + 1
-    if call('PUBLISH', wakePrefix .. process, '1:T' .. table.concat(b.words)) == 0 and alone == '1' then
+    if try('PUBLISH', wakePrefix .. process, '1:T' .. table.concat(b.words)) == 0 and alone == '1' then
       b.words, b.gone = {}, true
       local wakes = b.wakes
       b.wakes = {}

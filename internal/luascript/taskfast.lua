@@ -1,0 +1,245 @@
+-- What is wanted of tasks most: put in front of tasks.lua and of taskexchange.lua, whose arguments and reply it has. New tasks
+-- of one queue, of the normal class and due at once, reports that its tasks are done or have failed, and one listener that
+-- fetches from it alone; not new tasks and a listener at once. It does in one stretch, without all that tasks.lua makes
+-- ready, what that would do, and leaves everything else to it, before anything has changed.
+local function plain()
+  local reports, submits, fetches = string.match(ARGV[3], '^(%d+) 0 (%d+) (%d+) fast$')
+  if not reports then return end
+  reports, submits, fetches = tonumber(reports), tonumber(submits), tonumber(fetches)
+  local call, try = redis.call, redis.pcall
+  local fenceKey, taskPrefix, resultPrefix, lane, lane1, lane2, schedule, running, _, listeners, idle, totals, ghosts, promises,
+    pausedKey, _, listen, wakePrefix, alone = struct.unpack('sssssssssssssssssss', ARGV[1])
+  local process = ARGV[2]
+  local clock = call('TIME')
+  local us = clock[1] * 1000000 + clock[2]
+  local ms = math.floor(us / 1000)
+  local now = string.format('%.0f', ms)
+  local BEYOND, LONG, SMALL, BYTES, KEEP = 1e15, 100, 16384, 4194304, 60000
+
+  -- What there is.
+  local at, name, seen, records = 4, nil, {}, {}
+  for i = 1, reports do
+    local id, token = ARGV[at], ARGV[at + 1]
+    local v = try('HMGET', taskPrefix .. id, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'y', 'e')
+    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= token or seen[id] or name and name ~= v[2] then return end
+    local x, z = tonumber(v[3] or 0), tonumber(v[6] or 0)
+    if not x or not z or not (x > ms and z > ms and x < BEYOND and z < BEYOND) or not v[4]
+      or string.find(token, '[%c"\\]') then return end
+    local numbers = v[3] .. ' ' .. (v[7] or '0') .. ' ' .. (v[9] or '0')
+    v.submitted, v.kept, v.class, v.digest = string.match(v[4], '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$')
+    if not string.find(numbers, '^%d+ %d+ %d+$') or not v.digest or v.kept + 0 < 1 or v.kept + 0 > BEYOND or v[10] and not string.find(v[10], '^"error6?4?":".*"$') and v[10] ~= '' then return end
+    name, seen[id], records[i] = v[2], true, v
+    at = at + 4
+  end
+  if reports > 0 and string.find(name, '[%c"\\]') then return end
+
+  local new, keys = {}, {}
+  for i = 1, submits do
+    local id = ARGV[at]
+    name = name or ARGV[at + 1]
+    if name ~= ARGV[at + 1] or seen[id] then return end
+    seen[id], new[i] = true, id
+    keys[2 * i - 1], keys[2 * i] = taskPrefix .. id, resultPrefix .. id
+    at = at + 7
+  end
+  local listener, token, ttl, mark, most, want
+  if fetches > 0 then
+    listener, token = ARGV[at], ARGV[at + 1]
+    ttl, mark, most = string.match(ARGV[at + 2], '^(%d+) (%d+) (%d+) 0$')
+    local queue, room = string.match(ARGV[at + 3], '^([^%z]+)%z(%d+)%z$')
+    if not ttl or not queue or name and name ~= queue then return end
+    name, want = queue, 0
+    for class, n in string.gmatch(ARGV[at + 4], '0 (%d) (%d+) ') do want = want + (class == '0' and n or 0) end
+    most = math.min(tonumber(most), tonumber(room))
+    if want < most then return end
+    want = most
+  end
+  lane, running, idle, listeners = lane .. name, running .. name, idle .. name, listeners .. name
+  totals, schedule, listen, promises = totals .. name, schedule .. name, listen .. name, promises .. name
+  if call('SISMEMBER', pausedKey, name) == 1 then return end
+  local length, waiting, alive = call('LLEN', lane), call('ZCARD', idle), call('ZCARD', listeners)
+  if reports > 0 then
+    call('ZCARD', running)
+    call('HLEN', totals)
+  end
+  local rouse = {}
+  if submits > 0 then
+    if length > LONG and us % 16 == 0 or call('EXISTS', unpack(keys)) > 0 then return end
+    if waiting > 0 then
+      rouse = call('ZRANGE', idle, '0', submits - 1)
+      for i = 1, #rouse do
+        if string.find(rouse[i], '^[^ ]+,') or tonumber(call('ZSCORE', listeners, rouse[i]) or 0) < ms then return end
+      end
+    end
+  end
+
+  local granted, ids, bytes, fence, member = {}, {}, 0, 0, nil
+  if fetches > 0 then
+    fence = tonumber(call('GET', fenceKey) or 0)
+    member = process .. ' ' .. listener
+    if not fence or not (fence >= 0 and fence < 9e15) or call('HLEN', ghosts .. name) > 0
+      or call('LLEN', lane1 .. name) + call('LLEN', lane2 .. name) > 0
+      or waiting > 0 and length >= want or #call('ZRANGEBYSCORE', running, '-inf', now, 'LIMIT', '0', '1') > 0
+      or #call('ZRANGEBYSCORE', schedule, '-inf', now, 'LIMIT', '0', '1') > 0 then return end
+    if want > 0 and length > 0 then ids = call('LRANGE', lane, '0', want - 1) end
+    for i = 1, #ids do
+      local v = try('HMGET', taskPrefix .. ids[i], 's', 'q', 'x', 'k', 'p', 'w', 'n', 'y', 'e', 'r', 'm')
+      if v.err or v[1] ~= 'w' or v[2] ~= name or not v[4] or seen[ids[i]] then return end
+      local x, n = tonumber(v[3] or 0), tonumber(v[7] or 0)
+      local numbers = (v[3] or '') .. ' ' .. (v[7] or '0') .. ' ' .. (v[8] or '0')
+      v.submitted, v.class = string.match(v[4], '^(%d+) %d+ %d+ %d+ ([012]) ')
+      if not string.find(numbers, '^%d+ %d+ %d+$') or not (x > ms and x < BEYOND and n < BEYOND) or v.class ~= '0' or v[6] and string.find(v[6], '+', 1, true)
+        or v[9] and not string.find(v[9], '^"error6?4?":".*"$') and v[9] ~= '' then return end
+      bytes = bytes + #(v[5] or '') + #(v[11] or '')
+      if bytes > BYTES then return end
+      v.x, v.n, granted[i], seen[ids[i]] = x, n, v, true
+    end
+  end
+
+  -- What is done about it.
+  local words, processes = {}, {}
+  local function tell(to, text)
+    if not words[to] then
+      words[to], processes[#processes + 1] = '1:T', to
+    end
+    words[to] = words[to] .. text
+  end
+
+  local over, ran, done = {}, {}, 0
+  at = 4
+  for i = 1, reports do
+    local id, v, data = ARGV[at], records[i], ARGV[at + 3]
+    local failed = ARGV[at + 2] == 'f'
+    if not failed then done = done + 1 end
+    local text = (failed and '{"state":"failed","queue":"' or '{"state":"done","queue":"') .. name .. '","class":' .. v.class
+      .. ',"attempts":' .. (v[7] or '0') .. ',"deaths":' .. (v[9] or '0') .. ',"submitted":' .. v.submitted .. ',"deadline":' .. v[3]
+      .. ',"finished":' .. now .. (v.digest ~= '' and ',"digest":"' .. v.digest .. '"' or '')
+      .. (not failed and v[10] and v[10] ~= '' and ',' .. v[10] or '') .. ',"token":"' .. v[5] .. '"'
+      .. (data ~= '' and ',' .. data or '') .. '}'
+    call('SET', resultPrefix .. id, text, 'PX', v.kept)
+    over[i], ran[i] = taskPrefix .. id, id
+    if v[8] and v[8] ~= '' then
+      if #text > SMALL then text = '' end
+      text = '1:f' .. #id .. ':' .. id .. #text .. ':' .. text
+      for to in string.gmatch(v[8], '+?(%S+)') do tell(to, text) end
+    end
+    at = at + 4
+  end
+  if reports > 0 then
+    call('ZREM', running, unpack(ran))
+    call('UNLINK', unpack(over))
+    if done > 0 then call('HINCRBY', totals, 'done', done) end
+    if done < reports then call('HINCRBY', totals, 'failed', reports - done) end
+  end
+
+  local x0, timeout0
+  for i = 1, submits do
+    local flags, timeout, key = ARGV[at + 2], ARGV[at + 3], keys[2 * i - 1]
+    if timeout ~= timeout0 then timeout0, x0 = timeout, string.format('%.0f', ms + timeout) end
+    local k = now .. ' ' .. ARGV[at + 5]
+    if string.find(flags, 'w', 1, true) then
+      local w = (string.find(flags, '+', 1, true) and '+' or '') .. process .. ' '
+      call('HSET', key, 's', 'w', 'q', name, 'x', x0, 'k', k, 'p', ARGV[at + 6], 'w', w)
+    else
+      call('HSET', key, 's', 'w', 'q', name, 'x', x0, 'k', k, 'p', ARGV[at + 6])
+    end
+    call('PEXPIRE', key, ARGV[at + 4])
+    at = at + 7
+  end
+  local reply = { ms, string.rep('1', reports), '', string.rep('C', submits) }
+  if submits > 0 then
+    call('RPUSH', lane, unpack(new))
+    if #rouse > 0 then call('ZREM', idle, unpack(rouse)) end
+    for i = 1, #rouse do
+      local to, who = string.match(rouse[i], '^([^ ]+) (.*)$')
+      if to then tell(to, '1:w' .. #who .. ':' .. who) end
+    end
+  end
+
+  if fetches > 0 then
+    ttl, mark = tonumber(ttl), tonumber(mark)
+    call('ZADD', listeners, string.format('%.0f', ms + mark), member)
+    local left = call('PTTL', listen)
+    if left < mark - mark / 16 then
+      call('SET', listen, 'redisallocator', 'PX', mark)
+      call('ZREMRANGEBYSCORE', listeners, '-inf', '(' .. now)
+      local longest = call('ZRANGE', listeners, -1, -1, 'WITHSCORES')
+      call('PEXPIREAT', listeners, string.format('%.0f', tonumber(longest[2]) + KEEP))
+    elseif left > mark then
+      local longest = tonumber(call('ZRANGE', listeners, -1, -1, 'WITHSCORES')[2])
+      if ms + left > longest + 1 and try('GET', listen) == 'redisallocator' then
+        call('PEXPIREAT', listen, string.format('%.0f', longest))
+      end
+    end
+    local z0, x0, ends0, runs, grants = nil, nil, string.format('%.0f', ms + ttl), {}, {}
+    for i = 1, #ids do
+      local v, id = granted[i], ids[i]
+      local z = v.x < ms + ttl and v[3] or ends0
+      local n = string.format('%d', v.n + 1)
+      call('HSET', taskPrefix .. id, 's', 'r', 'u', token, 'z', z, 'n', n, 'l', member)
+      runs[2 * i - 1], runs[2 * i] = z, id
+      local g = { id, '1 0 ' .. n .. ' ' .. (v[8] or '0') .. ' ' .. v.submitted .. ' ' .. v[3] .. ' ' .. z, v[5] or '' }
+      if v[9] or v[10] or v[11] then g[4], g[5], g[6] = v[11] or '', v[9] or '', v[10] or '' end
+      grants[i] = g
+    end
+    if #ids > 0 then
+      call('LPOP', lane, #ids)
+      call('ZADD', running, unpack(runs))
+      fence = math.max(fence + 1, us)
+      call('SET', fenceKey, string.format('%.0f', fence + #ids - 1))
+    end
+    local room, next = #ids < want, -1
+    if room then
+      if call('ZADD', idle, 'NX', us + 1, member) == 1 then call('PEXPIRE', idle, mark + KEEP) end
+      local a = tonumber(call('ZRANGE', running, '0', '0', 'WITHSCORES')[2]) or BEYOND
+      local b = tonumber(call('ZRANGE', schedule, '0', '0', 'WITHSCORES')[2]) or BEYOND
+      local due = math.min(a, b)
+      if due < BEYOND then
+        local n = 0
+        due = string.format('%.0f', due)
+        local others = try('ZRANGEBYSCORE', promises, now, due, 'LIMIT', '0', '4')
+        for i = 1, #others do
+          if others[i] ~= member then
+            if tonumber(call('ZSCORE', listeners, others[i]) or 0) >= ms then n = n + 1 else try('ZREM', promises, others[i]) end
+          end
+        end
+        if n < 2 then
+          try('ZADD', promises, due, member)
+          try('PEXPIRE', promises, mark + KEEP)
+          next = math.max(due - ms, 0)
+        else
+          try('ZREM', promises, member)
+        end
+      else
+        try('ZREM', promises, member)
+      end
+    else
+      try('ZREM', promises, member)
+      call('ZREM', idle, member)
+    end
+    reply[5] = { room and 1 or 0, next, string.format('%.0f', fence), unpack(grants) }
+  end
+
+  -- A process that is gone has not been woken: others are.
+  local lost = 0
+  for i = 1, #processes do
+    local to = processes[i]
+    if try('PUBLISH', wakePrefix .. to, words[to]) == 0 and alone == '1' then
+      for j = 1, #rouse do
+        if string.sub(rouse[j], 1, #to + 1) == to .. ' ' then lost = lost + 1 end
+      end
+    end
+  end
+  while lost > 0 do
+    local found = call('ZPOPMIN', idle)
+    if #found == 0 then break end
+    local to, who = string.match(found[1], '^([^ ,]+)[ ,](.*)$')
+    if to and try('PUBLISH', wakePrefix .. to, '1:T1:w' .. #who .. ':' .. who) ~= 0 then lost = lost - 1 end
+  end
+  return reply
+end
+
+do
+  local reply = plain()
+  if reply then return reply end
+end

@@ -59,7 +59,7 @@ func TestTheEndOfTheTasksTimeEndsTheHandler(t *testing.T) {
 		assert.NotErrorIs(r, err, task.ErrNoListener)
 		assert.Equal(r, 25*time.Second, time.Since(begin), "longer than the lease")
 		require.ErrorIs(r, <-ended, task.ErrExpired)
-		assert.Equal(r, []string{"submitted", "started", "lost"}, r.observed())
+		assert.Equal(r, []string{"started", "lost"}, r.observed())
 		assert.Empty(r, r.reported())
 	})
 }
@@ -75,7 +75,7 @@ func TestCancelEndsTheHandler(t *testing.T) {
 		require.NoError(r, handle.Cancel(r.Context()))
 		require.ErrorIs(r, <-ended, task.ErrCancelled)
 		assert.Zero(r, time.Since(begin), "it is told")
-		assert.Equal(r, []string{"submitted", "started", "lost"}, r.observed())
+		assert.Equal(r, []string{"started", "lost"}, r.observed())
 		assert.Empty(r, r.reported())
 	})
 }

@@ -60,7 +60,7 @@ func TestWhatIsDrainedGoesBack(t *testing.T) {
 		assert.Equal(r, task.Waiting, s.State)
 		assert.Zero(r, s.Attempts, "it does not count")
 		assert.Zero(r, s.Deaths)
-		assert.Equal(r, []string{"submitted", "started", "released"}, r.observed())
+		assert.Equal(r, []string{"started", "released"}, r.observed())
 
 		listen(r, q, echo)
 		got, err := handle.Wait(r.Context())

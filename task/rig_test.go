@@ -143,7 +143,11 @@ func (r *rig) logged() string {
 	return r.log.String()
 }
 
+// observe remembers what a worker tells. That something was submitted may be told after that it was done.
 func (r *rig) observe(e backend.Event) {
+	if e.Kind == backend.EventSubmitted {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)

@@ -83,6 +83,15 @@ func brokenSubmissions() []mutant {
 				return be.Submit(ctx, req)
 			},
 		}}},
+		{"who is refused forgets all the same", "submit/forget-others", broken{tasks: brokenQueues{
+			submit: func(ctx context.Context, be backend.Backend, req backend.SubmitRequest) (backend.SubmitReply, error) {
+				got, err := be.Submit(ctx, req)
+				if errors.Is(err, backend.ErrConflict) {
+					does(ctx, be, req.Namespace, backend.TasksRemove, req.Forget...)
+				}
+				return got, err
+			},
+		}}},
 		{"payloads end with NUL", "submit/data", beforeSubmit(func(q *backend.SubmitRequest) { q.Payload, _, _ = bytes.Cut(q.Payload, []byte{0}) })},
 		{"payloads are UTF-8", "submit/data", beforeSubmit(func(q *backend.SubmitRequest) { q.Payload = bytes.ToValidUTF8(q.Payload, []byte("?")) })},
 		{"results are UTF-8", "submit/data", beforeReport(func(it *backend.TaskReport) { it.Data = bytes.ToValidUTF8(it.Data, []byte("?")) })},

@@ -234,6 +234,22 @@ var submitCases = []Case{
 		},
 	},
 	{
+		Name:     "forget-others",
+		Sentence: "Forget removes other tasks; with ErrConflict nothing has changed.",
+		check: func(r *room) {
+			for _, id := range []string{"a", "b"} {
+				g := r.starts(id)
+				r.says(about(&g, backend.ReportDone, id))
+			}
+			r.conflicts(backend.SubmitRequest{ID: "a", Payload: []byte("another"), Forget: []string{"b"}})
+			r.are(backend.TaskDone, "a", "b")
+			got := r.joins(backend.SubmitRequest{ID: "a", Payload: []byte("payload of a"), Forget: []string{"a", "b"}})
+			r.equal("result", string(got.Result), "a")
+			r.are(backend.TaskDone, "a")
+			r.are(backend.TaskUnknown, "b")
+		},
+	},
+	{
 		Name:     "data",
 		Sentence: "Payload, meta, result, progress and errors are bytes that the store does not look into and keeps.",
 		check: func(r *room) {

@@ -261,17 +261,17 @@ local function submit(s)
   return 'C'
 end
 
-do
-  local forgotten = {}
-  for i = 1, submits do
-    if new[i].forget then
-      for id in string.gmatch(new[i].forget, '[^%z]+') do forgotten[#forgotten + 1] = resultPrefix .. id end
+local letters, swept, forgotten = {}, {}, {}
+for i = 1, submits do
+  local s = new[i]
+  letters[i] = submit(s)
+  if s.forget and (letters[i] == 'C' or letters[i] == 'J') then
+    for id in string.gmatch(s.forget, '[^%z]+') do
+      if id ~= s.id then forgotten[#forgotten + 1] = resultPrefix .. id end
     end
   end
-  for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
 end
-local letters, swept = {}, {}
-for i = 1, submits do letters[i] = submit(new[i]) end
+for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
 
 -- sweep takes what has ended off the front of a long lane, so that it does not grow while nobody listens.
 local function sweep(q, class, n)

@@ -1,6 +1,6 @@
 -- What is wanted of tasks most: put in front of tasks.lua and of taskexchange.lua, whose arguments and reply it has. New tasks
--- of one queue, of the normal class and due at once, reports that its tasks are done or have failed, and one listener that
--- fetches from it alone; not new tasks and a listener at once. It does in one stretch, without all that tasks.lua makes
+-- of one queue, of the normal class and due at once, reports that its tasks are done or have failed at the first attempt, and
+-- one listener that fetches from it alone, and only new tasks; not new tasks and a listener at once. It does in one stretch, without all that tasks.lua makes
 -- ready, what that would do, and leaves everything else to it, before anything has changed.
 local function plain()
   local reports, submits, fetches = string.match(ARGV[3], '^(%d+) 0 (%d+) (%d+) fast$')
@@ -20,14 +20,13 @@ local function plain()
   local at, name, seen, records = 4, nil, {}, {}
   for i = 1, reports do
     local id, token = ARGV[at], ARGV[at + 1]
-    local v = try('HMGET', taskPrefix .. id, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'y', 'e')
-    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= token or seen[id] or name and name ~= v[2] then return end
+    local v = try('HMGET', taskPrefix .. id, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'e')
+    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= token or v[7] ~= '1' or v[9] or seen[id] or name and name ~= v[2] then return end
     local x, z = tonumber(v[3] or 0), tonumber(v[6] or 0)
     if not x or not z or not (x > ms and z > ms and x < BEYOND and z < BEYOND) or not v[4]
       or string.find(token, '[%c"\\]') then return end
-    local numbers = v[3] .. ' ' .. (v[7] or '0') .. ' ' .. (v[9] or '0')
     v.submitted, v.kept, v.class, v.digest = string.match(v[4], '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$')
-    if not string.find(numbers, '^%d+ %d+ %d+$') or not v.digest or v.kept + 0 < 1 or v.kept + 0 > BEYOND or v[10] and not string.find(v[10], '^"error6?4?":".*"$') and v[10] ~= '' then return end
+    if not v.digest or string.find(v[3], '%D') or v.kept + 0 < 1 or v.kept + 0 > BEYOND then return end
     name, seen[id], records[i] = v[2], true, v
     at = at + 4
   end
@@ -52,18 +51,19 @@ local function plain()
     for class, n in string.gmatch(ARGV[at + 4], '0 (%d) (%d+) ') do want = want + (class == '0' and n or 0) end
     most = math.min(tonumber(most), tonumber(room))
     if want < most then return end
-    want = most
+    want, ttl, mark = most, tonumber(ttl), tonumber(mark)
   end
   lane, running, idle, listeners = lane .. name, running .. name, idle .. name, listeners .. name
   totals, schedule, listen, promises = totals .. name, schedule .. name, listen .. name, promises .. name
-  if call('SISMEMBER', pausedKey, name) == 1 then return end
-  local length, waiting, alive = call('LLEN', lane), call('ZCARD', idle), call('ZCARD', listeners)
+  local length, waiting = 0, 0
+  if submits + fetches > 0 then length, waiting = call('LLEN', lane), call('ZCARD', idle) end
   if reports > 0 then
     call('ZCARD', running)
     call('HLEN', totals)
   end
   local rouse = {}
   if submits > 0 then
+    keys[#keys + 1] = pausedKey
     if length > LONG and us % 16 == 0 or call('EXISTS', unpack(keys)) > 0 then return end
     if waiting > 0 then
       rouse = call('ZRANGE', idle, '0', submits - 1)
@@ -73,26 +73,31 @@ local function plain()
     end
   end
 
-  local granted, ids, bytes, fence, member = {}, {}, 0, 0, nil
+  local granted, ids, bytes, fence, member, due = {}, {}, 0, 0, nil, BEYOND
   if fetches > 0 then
-    fence = tonumber(call('GET', fenceKey) or 0)
     member = process .. ' ' .. listener
-    if not fence or not (fence >= 0 and fence < 9e15) or call('HLEN', ghosts .. name) > 0
-      or call('LLEN', lane1 .. name) + call('LLEN', lane2 .. name) > 0
-      or waiting > 0 and length >= want or #call('ZRANGEBYSCORE', running, '-inf', now, 'LIMIT', '0', '1') > 0
-      or #call('ZRANGEBYSCORE', schedule, '-inf', now, 'LIMIT', '0', '1') > 0 then return end
+    if waiting > 0 and length >= want or call('EXISTS', lane1 .. name, lane2 .. name, ghosts .. name, pausedKey) > 0 then return end
+    local a, b = call('ZRANGE', running, '0', '0', 'WITHSCORES')[2], call('ZRANGE', schedule, '0', '0', 'WITHSCORES')[2]
+    due = math.min(tonumber(a or BEYOND), tonumber(b or BEYOND))
+    if not (due > ms) then return end
+    if want > 0 and length > 0 then
+      fence = tonumber(call('GET', fenceKey) or 0)
+      if not fence or not (fence >= 0 and fence < 9e15) then return end
+    end
     if want > 0 and length > 0 then ids = call('LRANGE', lane, '0', want - 1) end
     for i = 1, #ids do
-      local v = try('HMGET', taskPrefix .. ids[i], 's', 'q', 'x', 'k', 'p', 'w', 'n', 'y', 'e', 'r', 'm')
-      if v.err or v[1] ~= 'w' or v[2] ~= name or not v[4] or seen[ids[i]] then return end
-      local x, n = tonumber(v[3] or 0), tonumber(v[7] or 0)
-      local numbers = (v[3] or '') .. ' ' .. (v[7] or '0') .. ' ' .. (v[8] or '0')
-      v.submitted, v.class = string.match(v[4], '^(%d+) %d+ %d+ %d+ ([012]) ')
-      if not string.find(numbers, '^%d+ %d+ %d+$') or not (x > ms and x < BEYOND and n < BEYOND) or v.class ~= '0' or v[6] and string.find(v[6], '+', 1, true)
-        or v[9] and not string.find(v[9], '^"error6?4?":".*"$') and v[9] ~= '' then return end
-      bytes = bytes + #(v[5] or '') + #(v[11] or '')
+      local list = try('HGETALL', taskPrefix .. ids[i])
+      if list.err or #list > 20 or seen[ids[i]] then return end
+      local v = {}
+      for j = 1, #list, 2 do v[list[j]] = list[j + 1] end
+      if v.s ~= 'w' or v.q ~= name or not v.k or not v.x or v.n or v.y or v.e or v.r or v.w and string.find(v.w, '+', 1, true) then return end
+      local x = tonumber(v.x)
+      v.t = string.match(v.k, '^(%d+) %d+ %d+ %d+ 0 ')
+      if not v.t or string.find(v.x, '%D') or not x or not (x > ms and x < BEYOND) then return end
+      bytes = bytes + #(v.p or '') + #(v.m or '')
       if bytes > BYTES then return end
-      v.x, v.n, granted[i], seen[ids[i]] = x, n, v, true
+      v.z = x < ms + ttl and x or nil
+      granted[i], seen[ids[i]] = v, true
     end
   end
 
@@ -112,9 +117,8 @@ local function plain()
     local failed = ARGV[at + 2] == 'f'
     if not failed then done = done + 1 end
     local text = (failed and '{"state":"failed","queue":"' or '{"state":"done","queue":"') .. name .. '","class":' .. v.class
-      .. ',"attempts":' .. (v[7] or '0') .. ',"deaths":' .. (v[9] or '0') .. ',"submitted":' .. v.submitted .. ',"deadline":' .. v[3]
-      .. ',"finished":' .. now .. (v.digest ~= '' and ',"digest":"' .. v.digest .. '"' or '')
-      .. (not failed and v[10] and v[10] ~= '' and ',' .. v[10] or '') .. ',"token":"' .. v[5] .. '"'
+      .. ',"attempts":1,"deaths":0,"submitted":' .. v.submitted .. ',"deadline":' .. v[3]
+      .. ',"finished":' .. now .. (v.digest ~= '' and ',"digest":"' .. v.digest .. '"' or '') .. ',"token":"' .. v[5] .. '"'
       .. (data ~= '' and ',' .. data or '') .. '}'
     call('SET', resultPrefix .. id, text, 'PX', v.kept)
     over[i], ran[i] = taskPrefix .. id, id
@@ -157,7 +161,6 @@ local function plain()
   end
 
   if fetches > 0 then
-    ttl, mark = tonumber(ttl), tonumber(mark)
     call('ZADD', listeners, string.format('%.0f', ms + mark), member)
     local left = call('PTTL', listen)
     if left < mark - mark / 16 then
@@ -171,16 +174,14 @@ local function plain()
         call('PEXPIREAT', listen, string.format('%.0f', longest))
       end
     end
-    local z0, x0, ends0, runs, grants = nil, nil, string.format('%.0f', ms + ttl), {}, {}
+    local ends, runs, grants = string.format('%.0f', ms + ttl), {}, {}
     for i = 1, #ids do
       local v, id = granted[i], ids[i]
-      local z = v.x < ms + ttl and v[3] or ends0
-      local n = string.format('%d', v.n + 1)
-      call('HSET', taskPrefix .. id, 's', 'r', 'u', token, 'z', z, 'n', n, 'l', member)
+      local z = v.z and v.x or ends
+      call('HSET', taskPrefix .. id, 's', 'r', 'u', token, 'z', z, 'n', '1', 'l', member)
       runs[2 * i - 1], runs[2 * i] = z, id
-      local g = { id, '1 0 ' .. n .. ' ' .. (v[8] or '0') .. ' ' .. v.submitted .. ' ' .. v[3] .. ' ' .. z, v[5] or '' }
-      if v[9] or v[10] or v[11] then g[4], g[5], g[6] = v[11] or '', v[9] or '', v[10] or '' end
-      grants[i] = g
+      grants[i] = { id, '1 0 1 0 ' .. v.t .. ' ' .. v.x .. ' ' .. z, v.p or '', v.m }
+      due = math.min(due, v.z or ms + ttl)
     end
     if #ids > 0 then
       call('LPOP', lane, #ids)
@@ -191,9 +192,10 @@ local function plain()
     local room, next = #ids < want, -1
     if room then
       if call('ZADD', idle, 'NX', us + 1, member) == 1 then call('PEXPIRE', idle, mark + KEEP) end
-      local a = tonumber(call('ZRANGE', running, '0', '0', 'WITHSCORES')[2]) or BEYOND
-      local b = tonumber(call('ZRANGE', schedule, '0', '0', 'WITHSCORES')[2]) or BEYOND
-      local due = math.min(a, b)
+      if reports > 0 then -- it may have been one of theirs
+        local a, b = call('ZRANGE', running, '0', '0', 'WITHSCORES')[2], call('ZRANGE', schedule, '0', '0', 'WITHSCORES')[2]
+        due = math.min(tonumber(a or BEYOND), tonumber(b or BEYOND))
+      end
       if due < BEYOND then
         local n = 0
         due = string.format('%.0f', due)

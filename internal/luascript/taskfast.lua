@@ -64,6 +64,7 @@ local function plain()
   local rouse = {}
   if submits > 0 then
     keys[#keys + 1] = pausedKey
+    call('ZCARD', listeners)
     if length > LONG and us % 16 == 0 or call('EXISTS', unpack(keys)) > 0 then return end
     if waiting > 0 then
       rouse = call('ZRANGE', idle, '0', submits - 1)
@@ -132,8 +133,9 @@ local function plain()
   if reports > 0 then
     call('ZREM', running, unpack(ran))
     call('UNLINK', unpack(over))
-    if done > 0 then call('HINCRBY', totals, 'done', done) end
-    if done < reports then call('HINCRBY', totals, 'failed', reports - done) end
+    if done > 0 and type(try('HINCRBY', totals, 'done', done)) ~= 'number' then call('HSET', totals, 'done', done) end
+    local failed = reports - done
+    if failed > 0 and type(try('HINCRBY', totals, 'failed', failed)) ~= 'number' then call('HSET', totals, 'failed', failed) end
   end
 
   local x0, timeout0

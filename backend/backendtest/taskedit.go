@@ -97,7 +97,7 @@ var taskEditCases = []Case{
 			g := r.drains("a")[0]
 			r.says(again(&g, 0, "first"))
 			g = r.drains("a")[0]
-			r.says(about(&g, backend.ReportDead, "e"))
+			r.says(about(&g, backend.ReportProgress, "half"), about(&g, backend.ReportDead, "e"))
 			r.pass(short)
 			r.creates(backend.SubmitRequest{ID: "high", Class: backend.ClassHigh})
 			before := r.now()
@@ -105,7 +105,7 @@ var taskEditCases = []Case{
 			got := r.task("a")
 			r.equal("state", got.State, backend.TaskWaiting)
 			r.equal("attempts and deaths", []int{got.Attempts, got.Deaths}, []int{0, 0})
-			r.equal("error", string(got.Error), "e")
+			r.same("error and progress", []string{string(got.Error), string(got.Progress)}, []string{"e", ""})
 			r.equal("reason", got.Reason, backend.ReasonNone)
 			r.notBefore("the new deadline", got.Deadline, before.Add(long))
 			r.lives("what is left of its time", got.Remaining, long)

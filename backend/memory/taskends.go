@@ -129,7 +129,7 @@ func (ts *tasks) expire(t *task) {
 // bury makes t dead.
 func (ts *tasks) bury(t *task, why backend.TaskReason, at, now instant) {
 	ts.detach(t)
-	t.state, t.reason, t.holder = backend.TaskDead, why, nil
+	t.state, t.reason, t.holder, t.progress = backend.TaskDead, why, nil, nil
 	t.at = at.after(t.graveyard)
 	q := t.queue
 	q.dead.push(t)

@@ -56,7 +56,7 @@ func (p *pair) mismatch(what string, a, b any) {
 // sentinels are the errors that both sides have to agree on.
 var sentinels = []error{
 	backend.ErrInvalid, backend.ErrClosed, backend.ErrUnavailable, backend.ErrWrongType, backend.ErrPermission,
-	backend.ErrUnsupported, backend.ErrNotNumber, backend.ErrLimit,
+	backend.ErrUnsupported, backend.ErrNotNumber, backend.ErrLimit, backend.ErrConflict,
 }
 
 // both asks both sides the same. Their errors have to be the same.

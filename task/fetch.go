@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -36,6 +37,7 @@ type dispatcher struct {
 	at    time.Time // when the next call has to be made at the latest
 	timer *time.Timer
 	fires time.Time // not after that; zero: never
+	fired atomic.Bool
 
 	asked []backend.FetchQueue // with the last call, to be used again
 	rooms []int
@@ -46,17 +48,23 @@ type dispatcher struct {
 }
 
 func newDispatcher(s *Server) *dispatcher {
-	return &dispatcher{Server: s, due: true, timer: time.NewTimer(math.MaxInt64), rooms: make([]int, len(s.queues))}
+	d := &dispatcher{Server: s, due: true, rooms: make([]int, len(s.queues))}
+	d.timer = time.AfterFunc(math.MaxInt64, func() {
+		d.fired.Store(true)
+		s.wake()
+	})
+	return d
 }
 
 // serve fetches tasks and begins them until ctx ends, which is no error.
 func (d *dispatcher) serve(ctx context.Context) error {
 	defer d.timer.Stop()
 	s := d.Server
+	defer context.AfterFunc(ctx, s.wake)()
 	for failed := 0; ctx.Err() == nil; {
 		req, ok := d.plan()
 		if !ok {
-			d.pause(ctx)
+			d.pause()
 			continue
 		}
 		d.sent, d.from = time.Now(), s.group.Now()
@@ -213,9 +221,8 @@ func (d *dispatcher) arm() {
 }
 
 // pause waits until there may be something to do.
-func (d *dispatcher) pause(ctx context.Context) {
+func (d *dispatcher) pause() {
 	select {
-	case <-ctx.Done():
 	case _, open := <-d.wake:
 		d.due = true
 		if !open {
@@ -224,10 +231,11 @@ func (d *dispatcher) pause(ctx context.Context) {
 	case held := <-d.lost:
 		d.cancelled(held)
 	case <-d.signal:
-	case <-d.timer.C:
-		d.fires = time.Time{}
-		if d.due = !time.Now().Before(d.at); !d.due {
-			d.arm()
+		if d.fired.CompareAndSwap(true, false) {
+			d.fires = time.Time{}
+			if d.due = !time.Now().Before(d.at); !d.due {
+				d.arm()
+			}
 		}
 	}
 }

@@ -24,13 +24,17 @@ func newShared(weights ...int) shared {
 }
 
 // deal gives out n turns, no more to each than there is room for.
-func (s *shared) deal(n int, room func(i int) int, quotas []int) {
+func (s *shared) deal(n int, room []int, quotas []int) {
 	clear(quotas)
+	if len(quotas) == 1 {
+		quotas[0] = min(n, room[0])
+		return
+	}
 	for ; n > 0; n-- {
 		next, least := -1, int64(0)
 		for i, pass := range s.passes {
 			pass += int64(quotas[i]+1) * s.strides[i]
-			if (next < 0 || pass < least) && quotas[i] < room(i) {
+			if (next < 0 || pass < least) && quotas[i] < room[i] {
 				next, least = i, pass
 			}
 		}
@@ -45,6 +49,9 @@ func (s *shared) deal(n int, room func(i int) int, quotas []int) {
 func (s *shared) order(into []int) {
 	for i := range into {
 		into[i] = i
+	}
+	if len(into) == 1 {
+		return
 	}
 	slices.SortStableFunc(into, func(i, j int) int { return cmp.Compare(s.passes[i]+s.strides[i], s.passes[j]+s.strides[j]) })
 }
@@ -94,6 +101,9 @@ type line struct {
 
 const classes = 3
 
+// classWeights are the shares of the classes in their order.
+var classWeights = [classes]int{6, 3, 1}
+
 // byRank are the classes in their order.
 var byRank = [classes]backend.TaskClass{backend.ClassHigh, backend.ClassNormal, backend.ClassLow}
 
@@ -112,7 +122,7 @@ func newPlanner(strict bool, queues []ServeConfig) *planner {
 	weights := make([]int, n)
 	for i := range queues {
 		weights[i] = queues[i].Weight
-		p.lines[i] = line{strict: queues[i].StrictClasses, classes: newShared(6, 3, 1)}
+		p.lines[i] = line{strict: queues[i].StrictClasses, classes: newShared(classWeights[:]...)}
 	}
 	p.queues = newShared(weights...)
 	return p
@@ -127,7 +137,7 @@ func (p *planner) lanes(free int, rooms []int) []backend.FetchLane {
 			p.quotas[i] = min(free, rooms[i])
 		}
 	} else {
-		p.queues.deal(free, func(i int) int { return p.rooms[i] }, p.quotas)
+		p.queues.deal(free, p.rooms, p.quotas)
 		p.queues.order(p.first)
 	}
 	open := 0
@@ -172,7 +182,11 @@ func (p *planner) shares(lanes []backend.FetchLane, i, most int) []backend.Fetch
 		}
 		return lanes
 	}
-	l.classes.deal(quota, func(int) int { return quota }, l.quotas[:])
+	const round = 6 + 3 + 1 // in which each class has its turns
+	l.classes.deal(quota%round, []int{quota, quota, quota}, l.quotas[:])
+	for rank, weight := range classWeights {
+		l.quotas[rank] += quota / round * weight
+	}
 	var order [classes]int
 	l.classes.order(order[:])
 	for _, rank := range order {

@@ -398,7 +398,7 @@ local function take(f, q, index, class, want)
     ids = ids or {}
     local got = 0
     for i = 1, #ids do
-      if f.cut then call('LPUSH', lane, ids[#ids + i - f.cut])
+      if f.cut then call('LPUSH', lane, ids[#ids + f.cut - i]) -- the last one first
       else
         local r = pop(q, ids[i])
         if r then

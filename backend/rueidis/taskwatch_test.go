@@ -125,10 +125,13 @@ func TestWatchFindsOutByItself(t *testing.T) {
 		"the task vanishes":    {func(r watchRoom, _ *Backend) { r.do("DEL", r.ns.Task("id")) }, backend.TaskUnknown},
 		"the store is emptied": {func(r watchRoom, _ *Backend) { r.do("DEL", r.ns.Task("id"), r.ns.TaskQueue("q"), r.ns.Fence()) }, backend.TaskUnknown},
 		"the record is spoilt": {func(r watchRoom, _ *Backend) { r.do("HSET", r.ns.Task("id"), "x", "soon") }, backend.TaskDead},
-		"the key is of a list": {func(r watchRoom, _ *Backend) { r.do("DEL", r.ns.Task("id")); r.do("RPUSH", r.ns.Task("id"), "a") }, backend.TaskDead},
+		"the key is of a list": {func(r watchRoom, _ *Backend) {
+			r.do("RPUSH", r.ns.Task("other"), "a")
+			r.do("RENAME", r.ns.Task("other"), r.ns.Task("id"))
+		}, backend.TaskDead},
 		"Python's result": {func(r watchRoom, _ *Backend) {
-			r.do("DEL", r.ns.Task("id"))
 			r.do("SET", r.ns.TaskResult("id"), "\x80\x04K\x01.")
+			r.do("DEL", r.ns.Task("id"))
 		}, backend.TaskDead},
 		"the deadline is lowered": {func(r watchRoom, _ *Backend) { r.do("HSET", r.ns.Task("id"), "x", "1") }, backend.TaskExpired},
 	} {

@@ -216,7 +216,9 @@ var taskEditCases = []Case{
 			r.creates(backend.SubmitRequest{ID: "x", Queue: "other"})
 			r.puts("b")
 			r.counts(backend.QueueStats{Waiting: 2, Cancelled: 2})
-			r.drains("b", "a")
+			l := r.listener(theQueue)
+			req := l.request(9)
+			l.fetchesLanes(req, []backend.FetchLane{{Class: backend.ClassLow, Max: 9}, {Class: backend.ClassNormal, Max: 9}}, "a", "b")
 			r.fetches("other", long, "x")
 			r.counts(backend.QueueStats{Running: 2, Cancelled: 2})
 		},

@@ -315,9 +315,9 @@ var taskDamage = []struct {
 	{"totals of text", func(r watchRoom) {
 		r.do("HSET", r.ns.TaskTotals("q"), "done", "x", "failed", "", "cancelled", "1.5", "expired", "99999999999999999999")
 	}},
-	{"ghosts of text", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "x", "ghost", "y", "waiting", "z") }},
-	{"too many ghosts", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "99", "high", "7") }},
-	{"negative ghosts", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "-99", "high", "-7") }},
+	{"ghosts of text", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "x", "0ghost", "y", "0waiting", "z") }},
+	{"too many ghosts", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "99", "1high", "7") }},
+	{"negative ghosts", func(r watchRoom) { r.do("HSET", r.ns.TaskGhosts("q"), "", "-99", "1high", "-7") }},
 	{"listeners of text", func(r watchRoom) {
 		r.do("ZADD", r.ns.TaskListeners("q"), "inf", "text", "inf", "", "1e15", "a,b")
 		r.do("ZADD", r.ns.TaskIdle("q"), "-inf", "text", "1", "", "2", " ", "3", "a,b", "4", "a,")

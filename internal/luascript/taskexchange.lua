@@ -280,7 +280,7 @@ local function sweep(q, class, n)
     local r = tasks[ids[i]] or task(ids[i])
     if r and not r.foreign and not r.final and r.s == 'w' and r.x > ms then return end
     call('LPOP', q.lanes[class])
-    pop(q, ids[i])
+    pop(q, class, ids[i])
   end
 end
 
@@ -400,7 +400,7 @@ local function take(f, q, index, class, want)
     for i = 1, #ids do
       if f.cut then call('LPUSH', lane, ids[#ids + f.cut - i]) -- the last one first
       else
-        local r = pop(q, ids[i])
+        local r = pop(q, class, ids[i])
         if r then
           f.bytes = f.bytes + grant(f, q, index, r)
           got = got + 1

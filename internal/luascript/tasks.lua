@@ -269,7 +269,7 @@ local function leaves(r, q)
     add(q.came, r.id)
   elseif r.s == 'w' and not r.popped then
     count(q.ghosts, '', 1)
-    count(q.ghosts, r.id, 1)
+    count(q.ghosts, str(r.c) .. r.id, 1)
   end
 end
 
@@ -347,12 +347,13 @@ local function current(r)
   end
 end
 
--- pop takes an id that was at the front of a lane, and gives its record if it is to be served.
-local function pop(q, id)
+-- pop takes an id that was at the front of the lane of a class, and gives its record if it is to be served.
+local function pop(q, class, id)
   if q.met.ghosts and q.met.ghosts > 0 then
-    local n = tonumber(call('HGET', q.ghosts, id) or 0)
+    local ghost = str(class) .. id
+    local n = tonumber(call('HGET', q.ghosts, ghost) or 0)
     if n and n > 0 then
-      if n == 1 then call('HDEL', q.ghosts, id) else count(q.ghosts, id, -1) end
+      if n == 1 then call('HDEL', q.ghosts, ghost) else count(q.ghosts, ghost, -1) end
       if count(q.ghosts, '', -1) <= 0 then call('DEL', q.ghosts) end
       return nil
     end

@@ -86,6 +86,8 @@ type planner struct {
 
 	asked []backend.FetchLane // that were given last, and will be overwritten with the next
 	free  int
+	even  bool // nobody has had more than others
+	again bool // nobody had when lanes were given last
 
 	rooms, left, quotas, taken, first []int
 }
@@ -116,7 +118,7 @@ const maxServed = backend.MaxLanes / classes
 func newPlanner(strict bool, queues []ServeConfig) *planner {
 	n := len(queues)
 	p := &planner{
-		strict: strict, lines: make([]line, n),
+		strict: strict, lines: make([]line, n), even: true,
 		rooms: make([]int, n), left: make([]int, n), quotas: make([]int, n), taken: make([]int, n), first: make([]int, n),
 	}
 	weights := make([]int, n)
@@ -130,6 +132,10 @@ func newPlanner(strict bool, queues []ServeConfig) *planner {
 
 // lanes says where to look for tasks, in which order, if there are so many places free, and so many for each queue.
 func (p *planner) lanes(free int, rooms []int) []backend.FetchLane {
+	if p.even && p.again && free == p.free && p.asked != nil && slices.Equal(rooms, p.rooms) {
+		return p.asked
+	}
+	p.again = p.even
 	copy(p.rooms, rooms)
 	if p.strict {
 		for i := range p.first {
@@ -221,26 +227,45 @@ func (p *planner) took(queue int, class backend.TaskClass) {
 	p.lines[queue].taken[rankOf[class]]++
 }
 
-// settle is called when all that was found has been noted. idle says that there was nothing more, cut that the call ended
-// before it had looked everywhere.
+// settle is called when all that was found has been noted. idle says that there was nothing more where there was room, cut
+// that the call ended before it had looked everywhere.
 func (p *planner) settle(idle, cut bool) {
+	p.even = idle
+	for i, room := range p.rooms {
+		p.even = p.even && room > p.taken[i]
+	}
+	if p.even {
+		p.forget()
+		return
+	}
 	if !cut {
 		p.replay()
 	}
 	for i := range p.lines {
 		l := &p.lines[i]
 		if !l.strict {
-			l.classes.settle(l.taken[:], func(c int) bool { return idle || l.drained[c] })
+			l.classes.settle(l.taken[:], func(c int) bool { return l.drained[c] })
 		}
 	}
 	p.queues.settle(p.taken, func(i int) bool {
-		return idle || p.rooms[i] == 0 || p.lines[i].drained == [classes]bool{true, true, true}
+		return p.rooms[i] == 0 || p.lines[i].drained == [classes]bool{true, true, true}
 	})
 	for i := range p.lines {
 		clear(p.lines[i].taken[:])
 		clear(p.lines[i].drained[:])
 	}
 	clear(p.taken)
+}
+
+// forget makes all even.
+func (p *planner) forget() {
+	clear(p.queues.passes)
+	clear(p.taken)
+	for i := range p.lines {
+		l := &p.lines[i]
+		clear(l.classes.passes)
+		clear(l.taken[:])
+	}
 }
 
 // replay finds out which lanes were drained: those that gave less than they were asked for while there was room.

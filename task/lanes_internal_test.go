@@ -101,11 +101,11 @@ func (b backlog) fetch(p *planner, free int, rooms []int) backlog {
 			p.took(l.Queue, l.Class)
 		}
 	}
-	idle := free > 0
+	room := false
 	for i := range b {
-		idle = idle && (left[i] == 0 || b.of(i) == 0)
+		room = room || free > 0 && left[i] > 0
 	}
-	p.settle(idle, false)
+	p.settle(room, false) // there is nothing more where there is room: see TestLanesLeaveNothing
 	return got
 }
 
@@ -179,6 +179,20 @@ func TestSharesConverge(t *testing.T) {
 			assert.InDelta(t, 300, got.of(1), 75)
 		})
 	}
+}
+
+// A queue that has no more room, while others are idle, has its shares all the same.
+func TestSharesWithLittleRoom(t *testing.T) {
+	t.Parallel()
+	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 1}})
+	var total [classes]int
+	for range 1000 {
+		got := backlog{{9, 9, 9}, {}}.fetch(p, 16, []int{1, 16})
+		for rank := range total {
+			total[rank] += got[0][rank]
+		}
+	}
+	assert.Equal(t, [classes]int{600, 300, 100}, total)
 }
 
 // One that is strict takes nothing of a class while there is something of a higher one.

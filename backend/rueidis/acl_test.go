@@ -154,7 +154,7 @@ func TestCommands(t *testing.T) {
 	files, err := filepath.Glob("../../internal/luascript/*.lua")
 	require.NoError(t, err)
 	called := map[string]bool{"smismember": true, "sscan": true, "srem": true, "eval": true, "evalsha": true} // by the client itself
-	literal := regexp.MustCompile(`(?:call|batch)\('([A-Z]+)'`)
+	literal := regexp.MustCompile(`(?:call|try|batch)\('([A-Z]+)'`)
 	for _, file := range files {
 		if filepath.Base(file) == "probe.lua" {
 			continue

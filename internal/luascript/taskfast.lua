@@ -102,13 +102,16 @@ local function plain()
     end
   end
 
-  -- What is done about it.
+  -- What is done about it. No longer texts are made than have to be: Lua looks at each byte of each.
   local words, processes = {}, {}
-  local function tell(to, text)
-    if not words[to] then
-      words[to], processes[#processes + 1] = '1:T', to
+  local function tell(to, a, b, c)
+    local list = words[to]
+    if not list then
+      list = { '1:T' }
+      words[to], processes[#processes + 1] = list, to
     end
-    words[to] = words[to] .. text
+    local n = #list
+    list[n + 1], list[n + 2], list[n + 3] = a, b, c
   end
 
   local over, ran, done = {}, {}, 0
@@ -125,8 +128,8 @@ local function plain()
     over[i], ran[i] = taskPrefix .. id, id
     if v[8] and v[8] ~= '' then
       if #text > SMALL then text = '' end
-      text = '1:f' .. #id .. ':' .. id .. #text .. ':' .. text
-      for to in string.gmatch(v[8], '+?(%S+)') do tell(to, text) end
+      local front = '1:f' .. #id .. ':' .. id .. #text .. ':'
+      for to in string.gmatch(v[8], '+?(%S+)') do tell(to, front, text) end
     end
     at = at + 4
   end
@@ -158,7 +161,7 @@ local function plain()
     if #rouse > 0 then call('ZREM', idle, unpack(rouse)) end
     for i = 1, #rouse do
       local to, who = string.match(rouse[i], '^([^ ]+) (.*)$')
-      if to then tell(to, '1:w' .. #who .. ':' .. who) end
+      if to then tell(to, '1:w', #who .. ':', who) end
     end
   end
 
@@ -228,7 +231,7 @@ local function plain()
   local lost = 0
   for i = 1, #processes do
     local to = processes[i]
-    if try('PUBLISH', wakePrefix .. to, words[to]) == 0 and alone == '1' then
+    if try('PUBLISH', wakePrefix .. to, table.concat(words[to])) == 0 and alone == '1' then
       for j = 1, #rouse do
         if string.sub(rouse[j], 1, #to + 1) == to .. ' ' then lost = lost + 1 end
       end

@@ -241,8 +241,11 @@ end
 local function ends(r, final)
   if not r.w then return end
   if #final > SMALL then final = '' end
-  local words = net('f') .. net(r.id) .. net(final)
-  for process in string.gmatch(r.w, '+?(%S+)') do put(process, words) end
+  local front = '1:f' .. net(r.id) .. #final .. ':'
+  for process in string.gmatch(r.w, '+?(%S+)') do
+    put(process, front)
+    put(process, final)
+  end
 end
 
 local function watch(r, process, progress)

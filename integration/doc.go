@@ -6,7 +6,7 @@
 // where that is not set, one built from this machine's own server. Tests that stop and restart a server of
 // their own do that with the program on PATH in any case.
 //
-// INTEGRATION_SECONDS is for how long each of the tests goes on that could do so for ever: processes that crash,
+// INTEGRATION_SECONDS is for how long each of the tests goes on that could do so for ever: processes that crash, tasks,
 // histories of locks, hand-overs, bad weather, garbage. Without it they take some seconds each, which is a look; 60 and
 // more is a search. From 20 on five times as many holders fall into black holes. INTEGRATION_SEED repeats what the histories print as their seed, as far as processes
 // and networks can be made to do the same again.

@@ -106,7 +106,7 @@ func BenchmarkTasks(b *testing.B) {
 				}
 			})
 			stop()
-			<-served
+			_ = <-served
 		})
 		b.Run(fmt.Sprintf("submit-%d", n), func(b *testing.B) {
 			be, ns := open(b), backend.Namespace{Prefix: "bench", Suffix: backend.NewToken()}
@@ -143,7 +143,7 @@ func BenchmarkTasks(b *testing.B) {
 			}
 			b.StopTimer()
 			stop()
-			<-served
+			_ = <-served
 		})
 		b.Run(fmt.Sprintf("raw-query-%d", n), func(b *testing.B) { rawQueries(b, n) })
 	}

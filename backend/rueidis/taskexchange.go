@@ -117,7 +117,8 @@ func (op *submitOp) encode(a *arguments) {
 	r := &op.req
 	a.text(r.ID)
 	a.text(r.Queue)
-	flags := append(a.flags[:0], classFlags[r.Class]...)
+	flags := a.flags[:0]
+	flags = append(flags, classFlags[r.Class]...)
 	if op.digest != "" {
 		flags = append(flags, 'g')
 	}

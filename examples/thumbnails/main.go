@@ -107,13 +107,13 @@ func run(ctx context.Context, cfg config, out io.Writer) (err error) {
 		if cfg.to, err = os.MkdirTemp("", "thumbnails"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(cfg.to)
+		defer func() { _ = os.RemoveAll(cfg.to) }()
 	}
 	if cfg.from == "" {
 		if cfg.from, err = os.MkdirTemp("", "images"); err != nil {
 			return err
 		}
-		defer os.RemoveAll(cfg.from)
+		defer func() { _ = os.RemoveAll(cfg.from) }()
 		if err := paint(cfg.from, cfg.paint); err != nil {
 			return err
 		}

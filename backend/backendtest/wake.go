@@ -363,6 +363,34 @@ var wakeCases = []Case{
 		},
 	},
 	{
+		Name: "watchers-turn", Sentence: watchClock + " However many listeners take turns, somebody does.",
+		check: func(r *room) {
+			var ls []*listener
+			for range 6 {
+				ls = append(ls, r.listener(theQueue))
+				ls[len(ls)-1].idles()
+			}
+			r.creates(backend.SubmitRequest{ID: "later", Delay: long / 2})
+			next := make(map[*listener]time.Duration)
+			for range 2 {
+				for i, l := range ls {
+					r.puts(fmt.Sprint(len(next), i))
+					g := l.takes(1)
+					r.equal("tasks", len(g), 1)
+					r.says(about(&g[0], backend.ReportDone, ""))
+					next[l] = l.idles().Next
+				}
+			}
+			known := 0
+			for _, d := range next {
+				if d != backend.NoExpiry && d <= long/2 {
+					known++
+				}
+			}
+			r.yes("somebody knows when to call", known > 0)
+		},
+	},
+	{
 		Name: "closed", Sentence: "Wake is closed by Close. Lost is not.",
 		check: func(r *room) {
 			l := r.listener(theQueue)

@@ -34,8 +34,9 @@ type Queues interface {
 	Watch(ctx context.Context, req WatchRequest) (WatchReply, error)
 
 	// Fetch takes tasks under leases, for a listener. If there are fewer than it has room for, the listener is idle: it is
-	// woken when there is one. Each call says that the listener lives. If it fails, nothing is held, or will be as
-	// soon as the store can be reached.
+	// woken when there is one. A listener that was woken and leaves tasks that wait, because it has no room any more, has
+	// another one woken. Each call says that the listener lives. If it fails, nothing is held, or will be as soon as
+	// the store can be reached.
 	Fetch(ctx context.Context, req FetchRequest) (FetchReply, error)
 
 	// Report tells the progress of running tasks, and how they ended, each for itself. Only the holder of a task's lease can.

@@ -2,6 +2,7 @@ package rueidis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -38,6 +39,14 @@ func crowd(b *testing.B, n int, step func(i int)) {
 	b.StopTimer()
 }
 
+// ended fails if a listener has ended for another reason than that it had to.
+func ended(b *testing.B, err error) {
+	b.Helper()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		b.Error(err)
+	}
+}
+
 func benchTask(ns backend.Namespace) backend.SubmitRequest {
 	return backend.SubmitRequest{
 		Namespace: ns, Queue: "q", ID: backend.NewToken(), Fresh: true, Payload: []byte(`{"width":640}`),
@@ -45,7 +54,7 @@ func benchTask(ns backend.Namespace) backend.SubmitRequest {
 	}
 }
 
-// serve runs a listener that has done what it gets at once, each task on a goroutine of its own, until ctx ends.
+// serveTasks runs a listener that has done what it gets at once, each task on a goroutine of its own, until ctx ends.
 func serveTasks(ctx context.Context, be *Backend, ns backend.Namespace, room int) error {
 	var running atomic.Int64
 	ended := make(chan struct{}, 1)
@@ -106,7 +115,7 @@ func BenchmarkTasks(b *testing.B) {
 				}
 			})
 			stop()
-			_ = <-served
+			ended(b, <-served)
 		})
 		b.Run(fmt.Sprintf("submit-%d", n), func(b *testing.B) {
 			be, ns := open(b), backend.Namespace{Prefix: "bench", Suffix: backend.NewToken()}
@@ -118,11 +127,11 @@ func BenchmarkTasks(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("process-%d", n), func(b *testing.B) {
 			be, ns := open(b), backend.Namespace{Prefix: "bench", Suffix: backend.NewToken()}
-			crowd2 := min(b.N, 64)
+			const submitters = 64
 			var wg sync.WaitGroup
-			for w := range crowd2 {
+			for w := range submitters {
 				wg.Go(func() {
-					for i := w; i < b.N; i += crowd2 {
+					for i := w; i < b.N; i += submitters {
 						if _, err := be.Submit(b.Context(), benchTask(ns)); err != nil {
 							b.Error(err)
 						}
@@ -143,7 +152,7 @@ func BenchmarkTasks(b *testing.B) {
 			}
 			b.StopTimer()
 			stop()
-			_ = <-served
+			ended(b, <-served)
 		})
 		b.Run(fmt.Sprintf("raw-query-%d", n), func(b *testing.B) { rawQueries(b, n) })
 	}

@@ -79,7 +79,7 @@ func (p *part) fast() bool {
 	switch {
 	case p.submit != nil:
 		r := &p.submit.req
-		return r.Class == backend.ClassNormal && len(r.Meta) == 0 && r.Delay == 0 && len(r.Forget) == 0 && !r.IfListened
+		return r.Class == backend.ClassNormal && len(r.Meta) == 0 && r.Delay == 0 && !r.IfListened
 	case p.fetch != nil:
 		return len(p.fetch.req.Queues) == 1 && !p.fetch.req.Leave
 	case p.report != nil:

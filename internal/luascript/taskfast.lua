@@ -32,7 +32,7 @@ local function plain()
   end
   if reports > 0 and string.find(name, '[%c"\\]') then return end
 
-  local new, keys = {}, {}
+  local new, keys, forgotten = {}, {}, {}
   for i = 1, submits do
     local id = ARGV[at]
     name = name or ARGV[at + 1]
@@ -40,6 +40,12 @@ local function plain()
     seen[id], new[i] = true, id
     keys[2 * i - 1], keys[2 * i] = taskPrefix .. id, resultPrefix .. id
     at = at + 7
+    if string.find(ARGV[at - 5], 'o', 1, true) then
+      for old in string.gmatch(ARGV[at], '[^%z]+') do
+        if old ~= id then forgotten[#forgotten + 1] = resultPrefix .. old end
+      end
+      at = at + 1
+    end
   end
   local listener, token, ttl, mark, most, want
   if fetches > 0 then
@@ -153,8 +159,9 @@ local function plain()
       call('HSET', key, 's', 'w', 'q', name, 'x', x0, 'k', k, 'p', ARGV[at + 6])
     end
     call('PEXPIRE', key, ARGV[at + 4])
-    at = at + 7
+    at = at + (string.find(flags, 'o', 1, true) and 8 or 7)
   end
+  for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
   local reply = { ms, string.rep('1', reports), '', string.rep('C', submits) }
   if submits > 0 then
     call('RPUSH', lane, unpack(new))

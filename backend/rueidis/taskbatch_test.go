@@ -173,3 +173,31 @@ func TestForeignTasksInTheWay(t *testing.T) {
 	stats := r.counts(b)
 	assert.Equal(t, []int{0, 2, 3}, []int{stats.Waiting, stats.Running, stats.Dead})
 }
+
+// TestLanesDoNotGrow: what has expired in a long lane that nobody listens to is taken off by those who submit.
+func TestLanesDoNotGrow(t *testing.T) {
+	t.Parallel()
+	r := newWatchRoom(t, redistest.URL(t))
+	b := r.process(r.url)
+	const tasks = 200
+	lane := r.ns.TaskQueue("q")
+	together(tasks, func(i int) { r.submits(b, named(fmt.Sprint(i))) })
+	for i := range tasks {
+		r.do("HSET", r.ns.Task(fmt.Sprint(i)), "x", "1")
+	}
+	i := tasks
+	until(t, "the lane is short", func() bool {
+		r.submits(b, named(fmt.Sprint(i)))
+		i++
+		return r.number("LLEN", lane) <= i-tasks+100
+	})
+	until(t, "all live ones wait", func() bool { // what is left of the others is passed over
+		got, err := b.Fetch(t.Context(), r.listener("l", 1000))
+		require.NoError(t, err)
+		for _, g := range got.Tasks {
+			require.Len(t, g.Task.ID, 3)
+		}
+		return r.counts(b).Running == i-tasks
+	})
+	assert.EqualValues(t, tasks, r.counts(b).Expired)
+}

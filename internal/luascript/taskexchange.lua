@@ -273,14 +273,20 @@ for i = 1, submits do
 end
 for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
 
--- sweep takes what has ended off the front of a long lane, so that it does not grow while nobody listens.
+-- sweep takes what has ended off the front of a long lane, so that it does not grow while nobody listens. It takes more than
+-- was submitted, because not every step comes by here; see taskfast.lua.
 local function sweep(q, class, n)
-  local ids = call('LRANGE', q.lanes[class], 0, n)
-  for i = 1, #ids do
-    local r = tasks[ids[i]] or task(ids[i])
-    if r and not r.foreign and not r.final and r.s == 'w' and r.x > ms then return end
-    call('LPOP', q.lanes[class])
-    pop(q, class, ids[i])
+  local page = 1
+  while n > 0 do
+    local ids = call('LRANGE', q.lanes[class], 0, page - 1)
+    for i = 1, #ids do
+      local r = tasks[ids[i]] or task(ids[i])
+      if r and not r.foreign and not r.final and r.s == 'w' and r.x > ms then return end
+      call('LPOP', q.lanes[class])
+      pop(q, class, ids[i])
+    end
+    if #ids < page then return end
+    n, page = n - page, 50
   end
 end
 
@@ -289,7 +295,7 @@ for i = 1, submits do
   local key = q.lanes[class]
   if (q.met[class] or 0) > LONG and not swept[key] then
     swept[key] = true
-    sweep(q, class, submits)
+    sweep(q, class, math.min(32 * submits, SKIPPED))
   end
 end
 if submits > 0 then settle() end

@@ -14,8 +14,8 @@ import (
 	"github.com/redisallocator/redisallocator/task"
 )
 
-// mortal is the TTL of leases whose ends are waited for.
-const mortal = time.Second
+// mortal is the TTL of leases whose ends are waited for. It leaves a busy machine the time to fetch what it is granted.
+const mortal = 4 * time.Second
 
 // submitted puts a job into the queue.
 func submitted(tb testing.TB, q *jobs, j job, options ...task.Option) *task.Handle[product] {

@@ -89,11 +89,9 @@ func by(name string) task.Handler[Root, Answer] {
 		if of < 0 {
 			return Answer{}, fmt.Errorf("root of %g: %w", of, ErrNegative)
 		}
-		root := of
-		for range 64 { // Newton, until it is near enough
-			if next := (root + of/root) / 2; next < root {
-				root = next
-			}
+		root := max(of, 1)
+		for next := (root + of/root) / 2; next < root; next = (root + of/root) / 2 { // Newton, from above
+			root = next
 		}
 		return Answer{Value: root, By: name}, nil
 	}

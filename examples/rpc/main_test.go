@@ -33,8 +33,8 @@ func TestInMemory(t *testing.T) {
 func TestOnRedis(t *testing.T) {
 	url := redistest.URL(t)
 	var out bytes.Buffer
-	require.NoError(t, run(t.Context(), url, false, []string{"9"}, &out))
-	assert.Equal(t, "9 has 3.0000, says the caller itself\n", out.String())
+	require.NoError(t, run(t.Context(), url, false, []string{"9", "0.25"}, &out))
+	assert.Equal(t, "9 has 3.0000, says the caller itself\n0.25 has 0.5000, says the caller itself\n", out.String())
 
 	ctx, stop := context.WithCancel(t.Context())
 	served := make(chan error, 1)

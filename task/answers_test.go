@@ -127,5 +127,6 @@ func TestReportsThatComeTooLate(t *testing.T) {
 		_, err := q.Query(r.Context(), 1, task.ID("id"))
 		require.ErrorIs(r, err, task.ErrCancelled)
 		assert.Equal(r, []string{"started", "lost"}, r.observed())
+		assert.NotContains(r, r.logged(), "level=WARN", "nothing is wrong")
 	})
 }

@@ -86,6 +86,9 @@ type Error struct {
 
 // Error gives the message or, without one, the code.
 func (e *Error) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	if e.Message != "" {
 		return e.Message
 	}
@@ -122,15 +125,20 @@ type markedError struct {
 	after time.Duration
 }
 
-func (m *markedError) Error() string { return m.err.Error() }
+func (m *markedError) Error() string { return fmt.Sprint(m.err) }
 func (m *markedError) Unwrap() error { return m.err }
 
 // wire gives what crosses the wire of a handler's error, and how it wants to be retried: after < 0 leaves it to the
 // backoff.
 func wire(err error) (e Error, after time.Duration) {
-	e, after = Error{Message: err.Error(), Retryable: true}, -1
+	defer func() {
+		if p := recover(); p != nil { // of errors.As: a method of the error's panicked
+			e, after = Error{Code: CodePanic, Message: fmt.Sprintf("panic of an error: %v", p), Retryable: true}, -1
+		}
+	}()
+	e, after = Error{Message: fmt.Sprint(err), Retryable: true}, -1 // unlike err.Error, Sprint survives a nil pointer
 	var declared *Error
-	if errors.As(err, &declared) {
+	if errors.As(err, &declared) && declared != nil {
 		e.Code, e.Retryable = declared.Code, declared.Retryable
 	}
 	var mark *markedError
@@ -139,6 +147,9 @@ func wire(err error) (e Error, after time.Duration) {
 		if !mark.final {
 			after = mark.after
 		}
+	}
+	if e.Code == "" && errors.Is(err, ErrTimeout) {
+		e.Code = CodeTimeout
 	}
 	return e, after
 }

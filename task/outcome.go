@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // payloadError says that there was nothing to give to a handler, resultError that what it gave cannot be sent.
@@ -55,15 +56,11 @@ func (a *attempt) failure(err error) verdict {
 	e, after := wire(err)
 	v := verdict{kind: backend.ReportFailed, event: backend.EventFailed, err: err}
 	failed := max(a.info.Attempts-a.info.Deaths, 1)
-	var payload *payloadError
-	var result *resultError
-	switch {
-	case errors.As(err, &payload):
-		v.kind, v.hopeless, e = backend.ReportDead, true, Error{Code: CodePayload, Message: err.Error()}
-	case errors.As(err, &result):
-		v.hopeless, e = true, Error{Code: CodeResult, Message: err.Error()}
-	case e.Code == "" && errors.Is(err, ErrTimeout):
-		e.Code = CodeTimeout
+	switch err.(type) {
+	case *payloadError:
+		v.kind, v.hopeless, e = backend.ReportDead, true, Error{Code: CodePayload, Message: e.Message}
+	case *resultError:
+		v.hopeless, e = true, Error{Code: CodeResult, Message: e.Message}
 	}
 	switch {
 	case v.kind == backend.ReportDead:
@@ -99,6 +96,7 @@ func (a *attempt) tellEnd(v verdict) {
 	defer a.settled()
 	log := a.queue.logger
 	var trouble error
+	var ended bool // the task was, while we had it: it was cancelled, or expired
 	switch v.kind {
 	case 0:
 		a.progress.stop()
@@ -108,9 +106,13 @@ func (a *attempt) tellEnd(v verdict) {
 		trouble = a.hold.Release(a.server.base)
 	default:
 		trouble = a.send(v.kind, v.data, v.after)
+		ended = errors.Is(trouble, ErrLost) && !errors.Is(a.hold.Err(), lease.ErrExpired)
 		a.hold.Finish()
 	}
 	switch {
+	case ended:
+		log.Debug("task has ended meanwhile", a.attrs("outcome", v.err)...)
+		v.event, v.err = backend.EventLost, trouble
 	case trouble != nil:
 		log.Warn("end of an attempt was not accepted", a.attrs("error", trouble, "outcome", v.err)...)
 		v.event, v.err = backend.EventLost, trouble

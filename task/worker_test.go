@@ -87,6 +87,31 @@ func TestResultsOfAllKinds(t *testing.T) {
 }
 
 // What becomes of a task is decided by what its handler does.
+// pointed is an error whose methods need more than a nil pointer, as many do.
+type pointed struct{ what string }
+
+func (e *pointed) Error() string   { return e.what }
+func (e *pointed) Is(error) bool   { return e.what == "" }
+func (e *pointed) As(any) bool     { return e.what == "" }
+func (e *pointed) Unwrap() []error { return nil }
+
+func TestErrorsThatAreNilPointers(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		var ours *task.Error
+		var theirs *pointed
+		all := []error{ours, theirs, fmt.Errorf("here: %w", ours), task.Final(theirs), task.RetryAfter(ours, 0)}
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) { return 0, all[t.Params()] })
+		for i := range all {
+			_, err := q.Query(r.Context(), i)
+			var e *task.Error
+			require.ErrorAs(r, err, &e)
+			assert.NotEmpty(r, e.Message)
+		}
+		assert.Equal(r, "<nil>", ours.Error())
+	})
+}
+
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	declared := &task.Error{Code: "declared", Message: "declared oops"}

@@ -147,7 +147,8 @@ type WatchReply struct {
 // that.
 type Watching struct {
 	// Changes receives how the task stands when that has changed. It has room for one, the latest: what was not received in
-	// time is replaced by what came after, so that the final state is never lost. It is not closed.
+	// time is replaced by what came after, so that the final state is never lost. With Progress, a final state brings
+	// the Progress along that was not received. It is not closed.
 	Changes <-chan TaskChange
 
 	// Stop ends the watch. It does not block and sends nothing; calling it again does nothing.
@@ -159,6 +160,13 @@ type Watching struct {
 type TaskChange struct {
 	Task TaskInfo
 	Err  error // why nothing more will come: ErrClosed, or what the store answered
+}
+
+// Replace is for backends: c takes the place of a message that was not received.
+func (c *TaskChange) Replace(unseen *TaskChange) {
+	if c.Task.State.Final() && len(c.Task.Progress) == 0 {
+		c.Task.Progress = unseen.Task.Progress
+	}
 }
 
 // TaskState is what a task is waiting for, or how it ended.
@@ -227,7 +235,7 @@ type TaskInfo struct {
 
 	Result   []byte // of a task that is done
 	Error    []byte // what was reported with the last attempt that failed, whatever the state
-	Progress []byte // what was reported last, of a task that is not in a final state
+	Progress []byte // what was reported last, of a task that is not in a final state; but see Watching
 
 	Payload, Meta []byte // if they were asked for and are still there: not in a final state other than dead
 }

@@ -26,7 +26,7 @@ func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	if err != nil {
 		return none, fail("wait for", h.id, err)
 	}
-	if h.once && info.State.Final() {
+	if h.once && info.State.Final() && info.State != backend.TaskDead {
 		h.core.remove(ctx, h.id)
 	}
 	res, err := outcome[R](h.core, &info)
@@ -49,7 +49,7 @@ func (h *Handle[R]) watch(ctx context.Context, progress bool) (backend.WatchRepl
 }
 
 // Progress lists what the handler has reported with [Task.Progress], beginning with the latest, as it comes, until the task has ended. What comes
-// faster than it is read is left out, but never the last. If it cannot go on, because ctx has ended or the task is not there,
+// faster than it is read is left out, but not the last, unless its message is lost. If it cannot go on, because ctx has ended or the task is not there,
 // it gives an error, which is the last.
 func (h *Handle[R]) Progress(ctx context.Context) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
@@ -62,13 +62,14 @@ func (h *Handle[R]) Progress(ctx context.Context) iter.Seq2[Progress, error] {
 			defer reply.Watching.Stop()
 		}
 		var last Progress
+		told := false
 		for info := reply.Task; ; {
 			if info.State == backend.TaskUnknown {
 				yield(Progress{}, fail("progress of", h.id, ErrLost))
 				return
 			}
-			if p, ok := decodeProgress(info.Progress); ok && p != last {
-				if last = p; !yield(p, nil) {
+			if p, ok := decodeProgress(info.Progress); ok && (p != last || !told) {
+				if last, told = p, true; !yield(p, nil) {
 					return
 				}
 			}
@@ -91,7 +92,7 @@ func (h *Handle[R]) Progress(ctx context.Context) iter.Seq2[Progress, error] {
 }
 
 // Cancel ends the task, at once: those who wait get [ErrCancelled]. If it runs, the context of its handler ends with that
-// cause, and whatever it returns is not looked at. A task that has ended is [ErrEnded]. One round trip.
+// cause, and whatever it returns is not looked at. A task that has ended, or is not there, is [ErrEnded]. One round trip.
 func (h *Handle[R]) Cancel(ctx context.Context) error {
 	return h.act(ctx, "cancel", backend.TasksCancel, ErrEnded)
 }

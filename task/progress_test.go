@@ -68,6 +68,28 @@ func sees(r *rig, h *task.Handle[int]) <-chan task.Progress {
 	return last
 }
 
+func TestProgressThatIsReadSlowly(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			assert.NoError(r, t.Progress(0, 0, ""))
+			<-time.After(time.Second)
+			for i := range 9 {
+				assert.NoError(r, t.Progress(int64(i+1), 0, ""))
+			}
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		var seen []int64
+		for p, err := range h.Progress(r.Context()) {
+			require.NoError(r, err)
+			seen = append(seen, p.Current)
+			<-time.After(10 * time.Second)
+		}
+		assert.Equal(r, []int64{0, 9}, seen, "the first, although it is nothing, and the last, although the task has ended")
+	})
+}
+
 func TestTheLastProgressIsToldBeforeTheEnd(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")

@@ -86,11 +86,13 @@ func (w *watcher) send(c *backend.TaskChange) {
 		return
 	default:
 	}
+	last := *c
 	select {
-	case <-w.changes:
+	case unseen := <-w.changes:
+		last.Replace(&unseen)
 	default:
 	}
-	w.changes <- *c
+	w.changes <- last
 }
 
 // tell tells those who watch the progress of t how it stands.

@@ -188,7 +188,8 @@ func (w *watching) tell(c backend.TaskChange) {
 		default:
 		}
 		select {
-		case <-w.changes:
+		case unseen := <-w.changes:
+			c.Replace(&unseen)
 		default:
 		}
 	}

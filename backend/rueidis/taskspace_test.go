@@ -146,8 +146,12 @@ func TestWatchTellsTheLatest(t *testing.T) {
 	info.Progress = []byte("more")
 	goes()
 	ts.sp.message(message("f", "id", doneRecord(200, "y")))
-	require.Equal(t, backend.TaskDone, told(t, w).Task.State)
-	require.Equal(t, backend.TaskDone, told(t, plain).Task.State)
+	last := told(t, w).Task
+	require.Equal(t, backend.TaskDone, last.State)
+	require.Equal(t, "more", string(last.Progress), "nobody has received it")
+	last = told(t, plain).Task
+	require.Equal(t, backend.TaskDone, last.State)
+	require.Empty(t, last.Progress)
 }
 
 func TestTasksClose(t *testing.T) {

@@ -28,8 +28,8 @@ type Backend interface {
 // Config describes a queue. The zero value is a good one. Those who submit decide about what the comments call the
 // task's; the rest is that of the worker.
 type Config struct {
-	// Timeout is the task's whole time, from its submission to its end, delay and retries included; then it expires.
-	// Default one hour.
+	// Timeout is the task's whole time, from its submission to its end, retries included; then it expires. It begins after
+	// a [Delay]. Default one hour.
 	Timeout time.Duration
 
 	// AttemptTimeout is the task's time for one attempt; then the attempt has failed, with CodeTimeout. Default 0: as long

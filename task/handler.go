@@ -7,6 +7,9 @@ import "context"
 // [ErrLost], [ErrDrained]. What it returns then is not looked at, but for a result that comes soon after ErrDrained. A handler that goes
 // on for more than a second is reported, and occupies its place.
 //
+// So does one that waits for another task: where all places are taken by handlers that wait for tasks of queues that only they
+// serve, nothing goes on until their time is over.
+//
 // The error, if there is one, decides what becomes of the task; see [Error], [Final], [RetryAfter].
 type Handler[P, R any] func(ctx context.Context, t *Task[P]) (R, error)
 

@@ -33,7 +33,7 @@ func (q *Queue[P, R]) runLocal(ctx context.Context, params P, s *submission) (no
 	go l.main(limited)
 	if !l.wait(limited) {
 		l.run.log().Warn("handler goes on although its context has ended", "cause", context.Cause(limited))
-		return none, l.ended(ctx, limited, s, ctx.Err())
+		return none, l.ended(ctx, limited, s, nil)
 	}
 	if l.err != nil {
 		return none, l.ended(ctx, limited, s, l.err)
@@ -43,8 +43,8 @@ func (q *Queue[P, R]) runLocal(ctx context.Context, params P, s *submission) (no
 
 // pause waits for d.
 func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
+	if ctx.Err() != nil {
+		return ended(ctx)
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -52,7 +52,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ended(ctx)
 	}
 }
 
@@ -115,7 +115,7 @@ func (l *local[P, R]) ended(ctx, limited context.Context, s *submission, err err
 	why := context.Cause(limited)
 	switch {
 	case ctx.Err() != nil:
-		why = ctx.Err()
+		why = ended(ctx)
 	case limited.Err() == nil:
 		return err
 	case errors.Is(why, ErrTimeout):

@@ -101,6 +101,21 @@ func TestLocalRunsEndWithTheirCaller(t *testing.T) {
 	})
 }
 
+func TestTheErrorOfACallerThatGaveUpMatchesItsContext(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q").WithLocal(untilItEnds)
+		for _, delay := range []time.Duration{0, time.Hour} {
+			for _, p := range []task.Policy{task.Remote, task.Local, task.LocalFirst, task.RemoteFirst, task.Auto} {
+				ctx, cancel := context.WithCancelCause(r.Context())
+				time.AfterFunc(time.Second, func() { cancel(errOops) })
+				_, err := q.Query(ctx, 1, p, task.Delay(delay))
+				require.ErrorIs(r, err, context.Canceled, p)
+				require.ErrorIs(r, err, errOops, p)
+			}
+		}
+	})
+}
+
 func TestPolicies(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		failing := func(err error) task.Handler[int, string] {

@@ -13,7 +13,7 @@ type Option interface {
 //	res, err := resize.Query(ctx, params, task.Auto)
 type Policy uint8
 
-// The policies. The local handler is that of [Queue.WithLocal].
+// The policies. The local handler is that of [Queue.WithLocal]; it makes one attempt. In each place the task has its whole Timeout.
 const (
 	Remote      Policy = iota // by who listens; the default
 	Local                     // by the local handler; nothing is sent
@@ -34,7 +34,7 @@ func ID(id string) Option {
 	return optionFunc(func(s *submission) { s.req.ID, s.named = id, true })
 }
 
-// Timeout is the task's whole time; see [Config].
+// Timeout is the task's whole time, a delay included; see [Config]. 0 is that of the Config.
 func Timeout(d time.Duration) Option {
 	return optionFunc(func(s *submission) { s.req.Timeout = d })
 }
@@ -49,7 +49,7 @@ func Retention(d time.Duration) Option {
 	return optionFunc(func(s *submission) { s.req.Retention = d })
 }
 
-// Once removes the final state when it has been read by Query or Wait: one more round trip. A Query without [ID] forgets its
+// Once removes the final state when it has been read by Query or Wait: one more round trip. What is dead stays. A Query without [ID] forgets its
 // task anyway, with one of the next submissions.
 func Once() Option {
 	return optionFunc(func(s *submission) { s.once = true })
@@ -65,7 +65,8 @@ func MaxDeaths(n int) Option {
 	return optionFunc(func(s *submission) { s.req.MaxDeaths = n })
 }
 
-// Delay has the task wait until d has passed, by the store's clock.
+// Delay has the task wait until d has passed, by the store's clock. Without a [Timeout] option the task has that of its
+// [Config] from then on.
 func Delay(d time.Duration) Option {
 	return optionFunc(func(s *submission) { s.req.Delay = d })
 }

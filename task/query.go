@@ -18,10 +18,12 @@ func (q *Queue[P, R]) query(ctx context.Context, params P, s *submission) (res R
 	case Local:
 		return q.runLocal(ctx, params, s)
 	case LocalFirst:
+		begin := time.Now()
 		res, err := q.runLocal(ctx, params, s)
 		if err == nil || final(err) || ctx.Err() != nil {
 			return res, err
 		}
+		s.waited(time.Since(begin))
 		res, remote := q.runRemote(ctx, params, s)
 		if remote != nil {
 			return res, fmt.Errorf("%w (after it failed in this process: %w)", remote, err)
@@ -29,10 +31,12 @@ func (q *Queue[P, R]) query(ctx context.Context, params P, s *submission) (res R
 		return res, nil
 	case RemoteFirst:
 		s.req.IfListened = true
+		begin := time.Now()
 		res, err := q.runRemote(ctx, params, s)
 		if err == nil || !another(err) || ctx.Err() != nil {
 			return res, err
 		}
+		s.waited(time.Since(begin))
 		res, local := q.runLocal(ctx, params, s)
 		if local != nil {
 			return res, fmt.Errorf("%w (after it failed elsewhere: %w)", local, err)
@@ -92,9 +96,10 @@ func (q *Queue[P, R]) runRemote(ctx context.Context, params P, s *submission) (n
 		return none, err
 	}
 	switch {
+	case info.State == backend.TaskDead:
 	case s.once:
 		q.remove(ctx, info.ID)
-	case !s.named && info.State != backend.TaskDead:
+	case !s.named:
 		q.done.add(info.ID)
 	}
 	res, err := outcome[R](&q.core, &info)
@@ -110,14 +115,20 @@ func (s *submission) cut(ctx context.Context) bool {
 	if !ok || s.named {
 		return false
 	}
-	left := max(time.Until(until), 2*time.Millisecond)
+	left := max(time.Until(until), time.Millisecond)
+	if least := s.req.Delay + time.Millisecond; left < least { // ctx ends before the task is due, and cancels it
+		s.req.Timeout = min(s.req.Timeout, least)
+		return false
+	}
 	if left >= s.req.Timeout {
 		return false
 	}
 	s.req.Timeout = left
-	s.req.Delay = min(s.req.Delay, left-time.Millisecond)
 	return true
 }
+
+// waited takes off the delay what has passed of it.
+func (s *submission) waited(d time.Duration) { s.req.Delay = max(s.req.Delay-d, 0) }
 
 // remove forgets the final state of a task that has been read.
 func (q *core) remove(ctx context.Context, id string) {

@@ -163,8 +163,8 @@ func (c *ServeConfig) complete(server *ServerConfig) error {
 	return nil
 }
 
-// Serve has s serve q with h. It fails if q is of another namespace or backend, if s serves a queue of that name already or as
-// many as it can, and if s runs.
+// Serve has s serve q with h. It fails if q is of another namespace or backend, if s serves a queue of that name already or 85
+// of them, which is as many as it can, and if s runs.
 func Serve[P, R any](s *Server, q *Queue[P, R], h Handler[P, R], cfg ServeConfig) error {
 	if h == nil {
 		return fail("serve", q.name, invalid("handler", "nil", "must not be nil"))

@@ -58,7 +58,7 @@ func ExampleError() {
 		fmt.Println(e.Message)
 	}
 	stop()
-	_ = <-served
+	<-served
 	// Output:
 	// true
 	// pay for alice: account is empty
@@ -103,7 +103,7 @@ func ExampleQueue_Submit() {
 	res, err := count.Wait(ctx, "count/3")
 	fmt.Println(res, err)
 	stop()
-	_ = <-served
+	<-served
 	// Output:
 	// count/3 is waiting
 	// 4 <nil>
@@ -140,6 +140,6 @@ func ExampleWithLease() {
 	}()
 	fmt.Println(render.Query(ctx, "scene 1"))
 	stop()
-	_ = <-served
+	<-served
 	// Output: scene 1 on seat-1 <nil>
 }

@@ -58,7 +58,9 @@ func ExampleError() {
 		fmt.Println(e.Message)
 	}
 	stop()
-	<-served
+	if err := <-served; err != nil {
+		fmt.Println(err)
+	}
 	// Output:
 	// true
 	// pay for alice: account is empty
@@ -103,7 +105,9 @@ func ExampleQueue_Submit() {
 	res, err := count.Wait(ctx, "count/3")
 	fmt.Println(res, err)
 	stop()
-	<-served
+	if err := <-served; err != nil {
+		fmt.Println(err)
+	}
 	// Output:
 	// count/3 is waiting
 	// 4 <nil>
@@ -140,6 +144,8 @@ func ExampleWithLease() {
 	}()
 	fmt.Println(render.Query(ctx, "scene 1"))
 	stop()
-	<-served
+	if err := <-served; err != nil {
+		fmt.Println(err)
+	}
 	// Output: scene 1 on seat-1 <nil>
 }

@@ -56,7 +56,7 @@ func (a *attempt) failure(err error) verdict {
 	e, after := wire(err)
 	v := verdict{kind: backend.ReportFailed, event: backend.EventFailed, err: err}
 	failed := max(a.info.Attempts-a.info.Deaths, 1)
-	switch err.(type) {
+	switch err.(type) { //nolint:errorlint // nobody wraps them, and errors.As would ask what a handler has returned
 	case *payloadError:
 		v.kind, v.hopeless, e = backend.ReportDead, true, Error{Code: CodePayload, Message: e.Message}
 	case *resultError:

@@ -8,9 +8,9 @@ import (
 // Codec turns payloads and results into bytes and back. Both ends of a queue need the same: its name travels with each task,
 // and a task of another codec is refused with [ErrForeignPayload]. It is called concurrently.
 type Codec interface {
-	Name() string // short; unique among the codecs of a queue's users
-	Marshal(v any) ([]byte, error)
-	Unmarshal(data []byte, v any) error // v is a pointer; data is not kept
+	Name() string                       // short; unique among the codecs of a queue's users
+	Marshal(v any) ([]byte, error)      // nobody changes afterwards what it gives
+	Unmarshal(data []byte, v any) error // v is a pointer; data is neither kept nor changed
 }
 
 // JSON is the default [Codec], that of encoding/json.

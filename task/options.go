@@ -45,12 +45,14 @@ func AttemptTimeout(d time.Duration) Option {
 	return optionFunc(func(s *submission) { s.meta.AttemptTimeout, s.limited = d, true })
 }
 
-// Retention is how long the final state can be read; see [Config].
+// Retention is how long the final state can be read; see [Config]. A result of more than 16 KiB is not told, but read, by those
+// who wait, too.
 func Retention(d time.Duration) Option {
 	return optionFunc(func(s *submission) { s.req.Retention = d })
 }
 
-// Once removes the final state when it has been read by Query or Wait: one more round trip. What is dead stays. A Query without [ID] forgets its
+// Once removes the final state when it has been read by Query or Wait: one more round trip. What is dead stays. Who waits for the
+// same task elsewhere may come too late for it and get [ErrLost]. A Query without [ID] forgets its
 // task anyway, with one of the next submissions.
 func Once() Option {
 	return optionFunc(func(s *submission) { s.once = true })

@@ -134,7 +134,7 @@ func queueEverything(t *testing.T, url string, ns backend.Namespace) {
 	back := submitted(t, q, job{Plan: []deed{endless}})
 	eventually(t, patience, "it runs", func() bool { return stateOf(t, back).State == task.Running })
 	end()
-	assert.Equal(t, task.Waiting, stateOf(t, back).State)
+	eventually(t, patience, "it is put back", func() bool { return stateOf(t, back).State == task.Waiting })
 	assert.Zero(t, stateOf(t, back).Attempts)
 	ok(back.Cancel(ctx))
 	s, err := q.Stats(ctx)

@@ -155,8 +155,10 @@ func TestAnOutageEndsTheLockBeforeAnyServerDoes(t *testing.T) {
 				<-held.Context().Done()
 				require.Equal(t, redValidity, time.Since(begin))
 				require.ErrorIs(t, context.Cause(held.Context()), lock.ErrExpired)
-				for _, s := range servers[:3] {
-					require.NotEmpty(t, s.owner(t, "a"), "the holder stops before anybody else can begin")
+				for _, s := range servers[:3] { // unless he has given it back himself, which a mute server does
+					if len(s.asked("unlock")) == 0 {
+						require.NotEmpty(t, s.owner(t, "a"), "the holder stops before anybody else can begin")
+					}
 				}
 				require.Greater(t, len(servers[0].asked("renew")), 10, "it is tried again and again")
 				require.Less(t, len(servers[0].asked("renew")), 60, "but not all the time")

@@ -253,7 +253,8 @@ func TestServersRestAfterFailures(t *testing.T) {
 	})
 }
 
-func TestTheEndInterruptsAFetch(t *testing.T) {
+// TestTheEndWaitsASecondForAFetch: what it brings is put back at once.
+func TestTheEndWaitsASecondForAFetch(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")
 		r.on(func(ctx context.Context, req any) error {
@@ -263,7 +264,7 @@ func TestTheEndInterruptsAFetch(t *testing.T) {
 			}
 			return nil
 		})
-		assert.Zero(r, <-ending(listen(r, q, echo)))
+		assert.Equal(r, time.Second, <-ending(listen(r, q, echo)))
 		assert.Empty(r, r.logged())
 	})
 }

@@ -61,6 +61,8 @@ func (d *dispatcher) serve(ctx context.Context) error {
 	defer d.timer.Stop()
 	s := d.Server
 	defer context.AfterFunc(ctx, s.wake)()
+	patient, stop := linger(ctx)
+	defer stop()
 	for failed := 0; ctx.Err() == nil; {
 		req, ok := d.plan()
 		if !ok {
@@ -68,7 +70,7 @@ func (d *dispatcher) serve(ctx context.Context) error {
 			continue
 		}
 		d.sent, d.from = time.Now(), s.group.Now()
-		reply, err := s.be.Fetch(ctx, req)
+		reply, err := s.be.Fetch(patient, req)
 		switch {
 		case err == nil:
 			failed = 0
@@ -87,6 +89,25 @@ func (d *dispatcher) serve(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// linger gives a context that ends some time after ctx: what a Fetch under way then brings is put back at once, and need not
+// be found later by those who look for what lost calls were granted.
+func linger(ctx context.Context) (patient context.Context, stop func()) {
+	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	detach := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(leaveTimeout)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-patient.Done():
+		}
+		cancel()
+	})
+	return patient, func() {
+		detach()
+		cancel()
+	}
 }
 
 // hopeless reports whether it makes no sense to try again.

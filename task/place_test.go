@@ -28,10 +28,11 @@ func (l *thing) Context() context.Context { return l.ctx }
 
 func (l *thing) Release(ctx context.Context) error {
 	l.cancel(errReleased)
+	fails := l.fails // from here on it may be somebody else's
 	if ctx.Err() == nil {
 		l.of <- l
 	}
-	return l.fails
+	return fails
 }
 
 var (

@@ -233,6 +233,7 @@ func TestRestartUnderWaitersForNames(t *testing.T) {
 		first, second := r.waitsFor(b, "1", item("n")), r.waitsFor(other, "2", item("n"))
 		server.Kill()
 		server.Restart()
+		r.back(b, other)
 		require.True(t, r.extend(b, held...), "the lease is still valid")
 		r.unlock(b, held...)
 		r.passes(b, first)
@@ -251,6 +252,7 @@ func TestRestartUnderWaitersForNames(t *testing.T) {
 		}
 		server.Kill()
 		server.Restart()
+		r.back(b)
 		fence := int64(0)
 		for _, ch := range waiting { // in their order
 			h, _ := r.granted(ch)

@@ -204,6 +204,7 @@ func TestRestartTakesLocksAway(t *testing.T) {
 	b := r.process(s.URL())
 	first := r.lock(b, r.asks("token", item("a"), reading("s")))
 	s.Restart()
+	r.back(b)
 	renewal := backend.RenewRequest{Namespace: r.ns, Items: []backend.Renewal{
 		{Member: "a", Token: "token", TTL: time.Hour}, {Member: "s", Token: "token", TTL: time.Hour},
 	}}

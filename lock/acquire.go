@@ -97,8 +97,15 @@ func (c *core) tryAcquire(ctx context.Context, r *request, opts []Option) (h *He
 	if !r.wait || r.again || c.cfg.Replicas > 0 { // what cannot be said in line is tried first
 		h, err = c.try(ctx, s, r)
 	}
-	if h == nil && err == nil && r.again {
-		err = c.checkUpgrade(ctx, r)
+	for range upgradeChecks {
+		if h != nil || err != nil || !r.again {
+			break
+		}
+		same, failed := c.checkUpgrade(ctx, r)
+		if err = failed; !same {
+			break
+		}
+		h, err = c.try(ctx, s, r)
 	}
 	if h == nil && err == nil {
 		err = ErrLocked
@@ -147,15 +154,24 @@ func (c *core) try(ctx context.Context, s *space, r *request) (h *Held, err erro
 	return c.hold(ctx, s, r, &lease.Granted{Grants: reply.Grants, At: at})
 }
 
-// checkUpgrade refuses what would wait for itself: the token has a name already, but otherwise than it is wanted.
-func (c *core) checkUpgrade(ctx context.Context, r *request) error {
+// upgradeChecks is how often one looks whether others that share the token have got the lock since it was refused.
+const upgradeChecks = 3
+
+// checkUpgrade refuses what would wait for itself: the token has a name already, but otherwise than it is wanted. It
+// reports same if the token has it by now just as it is wanted, because somebody else has asked with it.
+func (c *core) checkUpgrade(ctx context.Context, r *request) (same bool, err error) {
 	states, err := c.holders(ctx, r.items)
 	for i := range states {
-		if states[i].heldBy(r.token) {
-			return ErrUpgrade
+		for _, h := range states[i].Holders {
+			if h.Token == r.token {
+				if len(r.items) > 1 || h.Units != r.items[0].Units {
+					return false, ErrUpgrade
+				}
+				same = true
+			}
 		}
 	}
-	return err
+	return same, err
 }
 
 // wait takes at once, or when its turn has come.

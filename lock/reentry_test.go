@@ -248,3 +248,28 @@ func TestWhoWaitsWithAGivenTokenHasThatOne(t *testing.T) {
 		unlock(t, next)
 	})
 }
+
+// TestWhoSharesATokenDoesNotUpgradeBecauseOfAnother: between the refusal and the look at the reason for it, somebody else gets
+// the lock with the same token.
+func TestWhoSharesATokenDoesNotUpgradeBecauseOfAnother(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	m := lock.NewMutex(s, ns, "name", lock.Config{})
+	token := lock.Token("shared")
+	stranger := hold(t, m)
+	var first *lock.Held
+	s.on(func(_ context.Context, op string) error {
+		if op == "holders" && first == nil {
+			unlock(t, stranger)
+			first = hold(t, m, token)
+		}
+		return nil
+	})
+	second, err := m.TryLock(t.Context(), token)
+	require.NoError(t, err)
+	require.NotNil(t, first)
+	unlock(t, first)
+	require.True(t, s.state(t, "name").Locked, "it is held twice")
+	unlock(t, second)
+	require.False(t, s.state(t, "name").Locked)
+}

@@ -147,13 +147,12 @@ var lockClaimCases = []Case{
 			items := append(alone("a"), units("b", 1, 1)...)
 			w1, w2 := r.waits("1", items), r.waits("2", items)
 			r.lets("0", "a", "b")
-			r.heldBy("a", "1") // and its message lies unread
+			r.handed(w1)
 			r.lets("1", "b", "a")
 			r.heldBy("a", "2")
 			r.sharedBy("b", "2*1")
 			r.handed(w2)
 			r.equal("leaving with nothing", r.leave("1", "a", "b"), backend.LeaveReply{})
-			r.handed(w1)
 			r.heldBy("a", "2")
 		},
 	},

@@ -32,8 +32,9 @@
 // lease can still be at work beside its successor: [Task.Fence] tells the two apart, where it is passed on.
 //
 // Who waits gets the final state, whether they begin before, during or after the task, and also after they lost their
-// connection or were started anew, for as long as it is retained. Nobody polls: a submitted task wakes one idle
-// listener, an end is told to those who wait. A lost message costs some seconds.
+// connection or were started anew, for as long as it is retained. A submitted task wakes one idle listener and nobody else,
+// and an end is told to those who wait. A process that waits or listens also says every few seconds that it does, and hears
+// then what a lost message would have said.
 //
 // The id of a task is an idempotency key: who submits the same again under the same id joins the task, while it lives and
 // while its result is kept. Something else under that id is [ErrConflict].

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
 )
@@ -58,6 +59,9 @@ func keep(be any, st store, cfg Config) *Group {
 
 // Now is the time of the keeper's clock.
 func (g *Group) Now() Instant { return g.k.now() }
+
+// At gives a moment that was read from the monotonic clock.
+func (g *Group) At(t time.Time) Instant { return g.k.instant(t) }
 
 // Closed is closed when Close was called.
 func (g *Group) Closed() <-chan struct{} { return g.done }

@@ -12,8 +12,8 @@
 --                limits are by now
 -- Reply {unlocked, renewed, lock...}: a digit for each unlock and renewal, and for each lock a list: {0} refused;
 --       {1, fence...} granted; {2, first, deadline, known} waiting: first is 1 if nobody is in front in one of its lines,
---       deadline the milliseconds to the first end of a lease it waits for (-1: none), known as in stay(); {3, i, limit}
---       the i-th name, from 1, has this limit. Where all is plain: the fence for each lock, 0 if it is refused
+--       deadline is then the milliseconds to the first end of a lease it waits for (-1: none), known as in stay();
+--       {3, i, limit} the i-th name, from 1, has this limit. Where all is plain: the fence for each lock, 0 if it is refused
 -- Cost  one round trip; O(log holders) for each item
 local at = 3
 
@@ -158,7 +158,7 @@ if form == 'mixed' then
       for j = 1, #r.items, 3 do
         if call('ZRANGE', linePrefix .. r.items[j], 0, 0)[1] == r.token then front = 1 end
       end
-      answers[i] = { 2, front, nextEnd(r.items), known[r.process] }
+      answers[i] = { 2, front, front == 1 and nextEnd(r.items) or -1, known[r.process] }
     end
   end
   return { table.concat(unlocked), table.concat(renewed), unpack(answers) }

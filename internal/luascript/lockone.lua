@@ -29,10 +29,10 @@ if form == 'lock' or form == 'enter' then
   if call('EXISTS', KEYS[1], KEYS[2], KEYS[3]) == 0 then
     local clock = call('TIME')
     local fence = clock[1] * 1000000 + clock[2]
-    local last = tonumber(call('SET', KEYS[4], string.format('%.0f', fence), 'GET') or nil)
+    local last = tonumber(call('SET', KEYS[4], fence, 'GET') or nil)
     if last and last >= fence then
       fence = last + 1
-      call('SET', KEYS[4], string.format('%.0f', fence))
+      call('SET', KEYS[4], fence)
     end
     if ARGV[4] == '-1' then call('SET', KEYS[1], ARGV[3]) else call('PSETEX', KEYS[1], ARGV[4], ARGV[3]) end
     if form == 'lock' then return fence end

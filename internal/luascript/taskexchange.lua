@@ -196,6 +196,10 @@ local function report(it)
   return true
 end
 
+-- A server without memory refuses what may need some, unless something was written before: whoever gives something back, or
+-- keeps what he has, is let through by writing nothing.
+if reports + renewals > 0 then call('DEL', taskPrefix) end
+
 for i = 1, reports do asked[i] = report(asked[i]) and '1' or '0' end
 
 -- Renewals.

@@ -121,6 +121,7 @@ local function plain()
   end
 
   local over, ran, done = {}, {}, 0
+  if reports > 0 then call('DEL', taskPrefix) end -- also without memory, see taskexchange.lua
   at = 4
   for i = 1, reports do
     local id, v, data = ARGV[at], records[i], ARGV[at + 3]

@@ -7,7 +7,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,4 +65,22 @@ func TestServerDoesNotOutliveItsTestBinary(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.expectEnd()
+}
+
+// TestServerIsNotInterruptedWithItsTestBinary looks at the process group, all of which an interrupt from the terminal goes to.
+func TestServerIsNotInterruptedWithItsTestBinary(t *testing.T) {
+	t.Parallel()
+	pidFile := t.TempDir() + "/pid"
+	redistest.Start(t, redistest.Config("pidfile "+pidFile))
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group, err := syscall.Getpgid(pid); err != nil || group == syscall.Getpgrp() {
+		t.Fatalf("group %d (%v), and that of the test binary is %d", group, err, syscall.Getpgrp())
+	}
 }

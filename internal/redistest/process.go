@@ -18,6 +18,10 @@ import (
 )
 
 const (
+	host                    = "127.0.0.1"
+	lowestPort, highestPort = 10000, 32000
+	busOffset               = 10000 // from the port of a node of a Cluster to the one that nodes speak on
+
 	startTimeout = time.Minute // from the start of a server to its first answer
 	stopTimeout  = time.Minute // from the request to stop to the end of the process
 	pollInterval = 2 * time.Millisecond
@@ -28,12 +32,15 @@ var errPortTaken = errors.New("port is taken")
 
 // A process is a server with a directory and an address that stay the same over all its lives.
 type process struct {
+	options
+
 	program string
 	dir     string
 	addr    string
 
-	mu   sync.Mutex
-	life *life // nil when the process is known to have ended
+	mu     sync.Mutex
+	life   *life // nil when the process is known to have ended
+	paused bool
 }
 
 // A life is one run of the program.
@@ -42,8 +49,8 @@ type life struct {
 	done chan struct{} // closed once the process was reaped
 }
 
-// launch starts a server on a free port with these lines added to its configuration.
-func launch(config []string) (*process, error) {
+// launch starts a server on a free port.
+func launch(o options) (*process, error) {
 	program, err := Program()
 	if err != nil {
 		return nil, err
@@ -52,9 +59,9 @@ func launch(config []string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{program: program, dir: dir}
+	p := &process{options: o, program: program, dir: dir}
 	for range 20 {
-		if err = p.choosePort(config); err != nil {
+		if err = p.choosePort(); err != nil {
 			break
 		}
 		if err = p.start(); !errors.Is(err, errPortTaken) {
@@ -70,26 +77,35 @@ func launch(config []string) (*process, error) {
 
 // choosePort finds a port and writes the configuration. The port lies below those that the kernel gives to
 // outgoing connections: otherwise one of them could take it while the server is down, and a client that tries
-// to reach a dead server could even connect to itself.
-func (p *process) choosePort(config []string) error {
+// to reach a dead server could even connect to itself. So does the one of a node of a Cluster on which nodes speak to
+// each other.
+func (p *process) choosePort() error {
 	for range 1000 {
-		p.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(22000)))
-		l, err := net.Listen("tcp", p.addr)
-		if err != nil {
-			continue
+		port := lowestPort + rand.IntN(highestPort-lowestPort)
+		if p.node {
+			port = lowestPort + rand.IntN(highestPort-lowestPort-busOffset)
 		}
-		if err := l.Close(); err != nil {
-			return err
+		if free(port) && (!p.node || free(port+busOffset)) {
+			p.addr = address(port)
+			return p.configure(strconv.Itoa(port))
 		}
-		return p.configure(config)
 	}
 	return errors.New("found no free port")
 }
 
-func (p *process) configure(config []string) error {
-	host, port, err := net.SplitHostPort(p.addr)
-	if err != nil {
-		return err
+func address(port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", address(port))
+	return err == nil && l.Close() == nil
+}
+
+func (p *process) configure(port string) error {
+	if p.tls != nil {
+		if err := p.tls.write(p.dir); err != nil {
+			return err
+		}
+		port = "0\ntls-port " + port
 	}
 	lines := append([]string{
 		"bind " + host,
@@ -99,7 +115,8 @@ func (p *process) configure(config []string) error {
 		"daemonize no",
 		`save ""`,
 		"appendonly no",
-	}, config...)
+		"repl-diskless-sync-delay 0", // replicas do not come in crowds
+	}, p.config...)
 	return os.WriteFile(p.file("redis.conf"), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
@@ -124,7 +141,7 @@ func (p *process) start() error {
 		return err
 	}
 
-	cmd := exec.Command(p.program, p.file("redis.conf"))
+	cmd := exec.Command(p.program, append([]string{p.file("redis.conf")}, p.flags...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = dieWithParent()
 	l := &life{done: make(chan struct{})}
@@ -211,7 +228,18 @@ func (p *process) signal(sig syscall.Signal) error {
 	if p.life == nil {
 		return errors.New("server does not run")
 	}
-	return p.life.Signal(sig)
+	if err := p.life.Signal(sig); err != nil {
+		return err
+	}
+	p.paused = sig == syscall.SIGSTOP
+	return nil
+}
+
+// answers reports whether the server runs and is not paused.
+func (p *process) answers() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.life != nil && !p.paused
 }
 
 // stop sends sig, if the server runs, and waits for its end.
@@ -234,7 +262,7 @@ func (p *process) end(sig syscall.Signal) error {
 	defer timeout.Stop()
 	select {
 	case <-p.life.done:
-		p.life = nil
+		p.life, p.paused = nil, false
 		return nil
 	case <-timeout.C:
 		return fmt.Errorf("server did not end within %v of %v:\n%s", stopTimeout, sig, p.log())

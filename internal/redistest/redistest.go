@@ -1,8 +1,10 @@
 // Package redistest gives tests a real Redis or Valkey server, and ways to break it.
 //
 // [URL] names one server for a whole test binary, in which each test keeps to names that start with its own
-// [Prefix]. [Start] gives a test a server of its own, to kill, pause and restart. [NewProxy] puts a
-// connection in front of a server that can be cut or fall silent at a chosen request.
+// [Prefix]. [Start] gives a test a server of its own, to kill, pause and restart; [StartReplica] one that copies it;
+// [StartSentinels] a primary with replicas that fails over to one of them; [StartCluster] a Cluster whose slots can be
+// moved and whose nodes can fail. [NewProxy] puts a connection in front of a server that can be cut or fall silent at a
+// chosen request.
 //
 // The program is redis-server or, where that is not on PATH, valkey-server. A missing one fails the test; no
 // test is skipped. A server that was started here listens on 127.0.0.1 and ends with its test or its test
@@ -61,7 +63,7 @@ func Serve() (url string, stop func(), err error) {
 
 // Launch returns the URL of a new server and what stops it, for a program that needs several.
 func Launch() (url string, stop func(), err error) {
-	p, err := launch(nil)
+	p, err := launch(options{})
 	if err != nil {
 		return "", nil, err
 	}

@@ -18,7 +18,7 @@
 // A batch of more than [BatchLimit] members may be carried out in slices, each of them atomic.
 //
 // Two implementations come with the library: backend/memory (one process) and backend/rueidis (Redis and
-// Valkey). A third one can be written from this page alone; backend/backendtest checks it.
+// Valkey). A third one can be written from this page alone, or one of some roles; backend/backendtest checks it.
 package backend
 
 import (
@@ -84,9 +84,13 @@ func ValidateTTL(field string, ttl time.Duration) error {
 
 func checkCount(field string, n, lo, hi int) error {
 	if n < lo || n > hi {
-		return &InvalidError{Field: field, Value: itoa(n), Reason: "must be " + itoa(lo) + " to " + itoa(hi)}
+		return badCount(field, n, lo, hi)
 	}
 	return nil
+}
+
+func badCount(field string, n, lo, hi int) error {
+	return &InvalidError{Field: field, Value: itoa(n), Reason: "must be " + itoa(lo) + " to " + itoa(hi)}
 }
 
 // Millis gives d in whole milliseconds, rounded up; [NoExpiry] gives -1.

@@ -15,8 +15,9 @@ var (
 	// ErrClosed is what a closed backend, or something above it that was closed, answers.
 	ErrClosed = errors.New("closed")
 
-	// ErrUnavailable means that the store could not be asked or its answer did not arrive. What was asked may
-	// or may not have happened; the backend itself gives back what was granted without anybody learning it.
+	// ErrUnavailable means that the store could not be asked, that its answer did not arrive, or that it refuses by its own
+	// words: it has no memory left, is loading its data, or is a replica. What it refused has not happened. Else what was
+	// asked may or may not have happened; the backend itself gives back what was granted without anybody learning it.
 	ErrUnavailable = errors.New("store unavailable")
 
 	// ErrWrongType means that one of the keys holds something that this library did not write there.

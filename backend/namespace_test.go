@@ -21,6 +21,12 @@ func TestNamesArePythons(t *testing.T) {
 	assert.Equal(t, "crawler|proxies|pool|gc_cursor", ns.PoolCursor())
 	assert.Equal(t, "crawler|proxies-cache:bind:alice", ns.Binding("alice"))
 	assert.Equal(t, "crawler|proxies:crawler|proxies|pool|policy_update_lock", ns.Lock(ns.RefreshLock()))
+	assert.Equal(t, "crawler|proxies|task-queue|resize", ns.TaskQueue("resize"))
+	assert.Equal(t, "crawler|proxies|task-result:1", ns.TaskResult("1"))
+	assert.Equal(t, "crawler|proxies|task-listen|resize", ns.TaskListen("resize"))
+	assert.Equal(t, "crawler|proxies:alice", backend.KindLock.Prefix(ns)+"alice")
+	assert.Equal(t, "crawler|proxies-cache:bind:alice", backend.KindBinding.Prefix(ns)+"alice")
+	assert.Equal(t, "crawler|proxies", ns.String())
 }
 
 func TestEveryNameOfANamespaceStartsWithItsBase(t *testing.T) {
@@ -33,7 +39,8 @@ func TestEveryNameOfANamespaceStartsWithItsBase(t *testing.T) {
 			ns.PoolCursor(), ns.RefreshLock(), ns.Leases(), ns.Fence(), ns.Line(), ns.LineRequests(),
 			ns.LineProcesses(), ns.LineSequence(), ns.WakeChannel("p"), ns.LockLine("x"), ns.LockLinePrefix(),
 			ns.LockHolders("x"), ns.LockHoldersPrefix(), ns.LockUnitsPrefix(), ns.LockEntriesPrefix(), ns.LockLimits(),
-			ns.LockRequests(), ns.LockProcesses(), ns.LockSequence(),
+			ns.LockRequests(), ns.LockProcesses(), ns.LockSequence(), ns.TaskPrefix(), ns.TaskResultPrefix(),
+			ns.TaskIdlers(), ns.TasksPaused(), ns.Task("x"), ns.TaskResult("x"),
 		} {
 			assert.True(t, strings.HasPrefix(name, ns.Base()), name)
 		}
@@ -67,6 +74,27 @@ func TestKeysOfLocksAreApart(t *testing.T) {
 	assert.Equal(t, "a|b|locks|holders:x", ns.LockHolders("x"))
 }
 
+// No name of a queue and no id makes its keys those of something else.
+func TestKeysOfTasksAreApart(t *testing.T) {
+	ns := backend.Namespace{Prefix: "a", Suffix: "b"}
+	seen := map[string]string{ns.TaskIdlers(): "idlers", ns.TasksPaused(): "paused"}
+	for _, name := range []string{"", "x", ":x", "|x", "high:x", "idlers", "s:x"} {
+		for what, key := range map[string]string{
+			"task": ns.Task(name), "result": ns.TaskResult(name), "listen": ns.TaskListen(name),
+			"normal": ns.TaskLane(name, backend.ClassNormal), "high": ns.TaskLane(name, backend.ClassHigh),
+			"low": ns.TaskLane(name, backend.ClassLow), "schedule": ns.TaskSchedule(name), "leases": ns.TaskLeases(name),
+			"graveyard": ns.TaskGraveyard(name), "listeners": ns.TaskListeners(name), "idle": ns.TaskIdle(name),
+			"totals": ns.TaskTotals(name), "ghosts": ns.TaskGhosts(name), "promises": ns.TaskPromises(name),
+		} {
+			what += " of " + name
+			assert.Empty(t, seen[key], "%s is the %s", key, what)
+			seen[key] = what
+			assert.True(t, strings.HasPrefix(key, ns.Base()+"|"), key)
+		}
+	}
+	assert.Equal(t, ns.TaskQueue("x"), ns.TaskLane("x", backend.ClassNormal), "the lane that Python knows")
+}
+
 func TestNamespaceRefusesWhatWouldLeaveItsSlot(t *testing.T) {
 	require.NoError(t, backend.Namespace{Prefix: "a{b}", Suffix: "c"}.Validate())
 	require.ErrorIs(t, backend.Namespace{Prefix: "a}", Suffix: "c", HashTag: true}.Validate(), backend.ErrInvalid)
@@ -91,6 +119,18 @@ func TestBadNamesAreRefused(t *testing.T) {
 	}
 	for _, good := range []string{"x", long, "héllo wörld", "'q'\"]]", "a:b|c", "\n\t"} {
 		require.NoError(t, backend.ValidateMember(good))
+	}
+}
+
+func TestABadByteIsFoundAnywhere(t *testing.T) {
+	for n := 1; n <= 40; n++ {
+		good := strings.Repeat("\x7f\x01", n)[:n]
+		require.NoError(t, backend.ValidateName(good))
+		for i := range n {
+			for _, bad := range []string{"\x00", "\x80", "\xff"} {
+				require.ErrorIs(t, backend.ValidateName(good[:i]+bad+good[i+1:]), backend.ErrInvalid, "%q at %d of %d", bad, i, n)
+			}
+		}
 	}
 }
 

@@ -257,7 +257,8 @@ type TaskReport struct {
 }
 
 // ReportReply tells for each item whether it was accepted. What is not is by somebody who does not hold the lease, or came
-// too late. A report that ended an attempt may be sent again, if its answer was lost, and is accepted again.
+// too late. A report that ended an attempt may be sent again, if its answer was lost, and is accepted again, unless the task
+// has been begun again, cancelled or expired meanwhile.
 type ReportReply struct {
 	Accepted []bool
 }

@@ -37,7 +37,7 @@ type TaskReason uint8
 // The reasons.
 const (
 	ReasonNone       TaskReason = iota
-	ReasonNoListener            // it expired before anybody took it, and nobody listened at the end
+	ReasonNoListener            // it expired before anybody took it and kept it, and nobody listened at the end
 	ReasonDeaths                // it is dead because too many of its holders died
 	ReasonForeign               // it is dead because what stood under its id is no task of ours
 )

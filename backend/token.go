@@ -34,8 +34,45 @@ func ProcessID() string { return processID }
 
 // NewToken gives a token that no other call, in this process or another, has given: the process and a counter.
 func NewToken() string {
-	var b [16 + 1 + 13]byte
-	n := copy(b[:], processID)
-	b[n] = '/'
-	return string(strconv.AppendUint(b[:n+1], tokens.Add(1), 36))
+	n := tokens.Add(1)
+	b := batch.Load()
+	if b == nil || b.number != n/batchSize {
+		b = newTokenBatch(n / batchSize)
+		batch.Store(b) // whoever else does so makes the same
+	}
+	return b.token(n % batchSize)
+}
+
+// tokenBatch is batchSize tokens in one string, which is cheaper to make than as many strings. They differ in the last
+// digit alone. It is short because one token that is kept keeps all of it.
+type tokenBatch struct {
+	number uint64
+	text   string
+}
+
+const (
+	batchSize = 16
+	digits    = "0123456789abcdef"
+)
+
+var batch atomic.Pointer[tokenBatch]
+
+func newTokenBatch(number uint64) *tokenBatch {
+	const longest = 16 + 1 + 16
+	var b [batchSize * longest]byte
+	text := append(append(b[:0], processID...), '/')
+	text = strconv.AppendUint(text, number, batchSize)
+	first := len(text)
+	for i := range digits {
+		if i > 0 {
+			text = append(text, text[:first]...)
+		}
+		text = append(text, digits[i])
+	}
+	return &tokenBatch{number: number, text: string(text)}
+}
+
+func (b *tokenBatch) token(i uint64) string {
+	n := uint64(len(b.text)) / batchSize
+	return b.text[i*n : (i+1)*n]
 }

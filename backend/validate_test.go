@@ -2,6 +2,8 @@ package backend_test
 
 import (
 	"math"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -65,8 +67,11 @@ func TestRequestsRefuseWhatTheContractDoesNot(t *testing.T) {
 		"set negative":      &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: -time.Second}}},
 		"set hexadecimal":   &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: 1e9, Cond: backend.IfLess, Operand: "0x10"}}},
 		"set infinite":      &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: 1e9, Cond: backend.IfLess, Operand: "1e999"}}},
+		"set long value":    &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: 1e9, Value: strings.Repeat("x", backend.MaxNameLen+1)}}},
+		"set long operand":  &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: 1e9, Cond: backend.IfEqual, Operand: strings.Repeat("x", backend.MaxNameLen+1)}}},
 		"set unknown":       &backend.SetRequest{Namespace: ns, Items: []backend.SetItem{{Name: "a", TTL: 1e9, Cond: 99}}},
 		"delete numeric":    &backend.DeleteRequest{Namespace: ns, Items: []backend.DeleteItem{{Name: "a", Cond: backend.IfNumEqual, Operand: "x"}}},
+		"delete no name":    &backend.DeleteRequest{Namespace: ns, Items: []backend.DeleteItem{{}}},
 		"delete nothing":    &backend.DeleteRequest{Namespace: ns},
 		"scan limit":        &backend.ScanRequest{Namespace: ns, Limit: -1},
 		"edit empty name":   &backend.SetEdit{Namespace: ns, Names: []string{"a", ""}},
@@ -85,6 +90,7 @@ func TestRequestsRefuseWhatTheContractDoesNot(t *testing.T) {
 		"take bound no ttl": with(func(r *backend.TakeRequest) { r.Binding = "b" }),
 		"take bad prefer":   with(func(r *backend.TakeRequest) { r.Prefer = []string{"||"} }),
 		"take collect":      with(func(r *backend.TakeRequest) { r.Collect = -1 }),
+		"return bad member": &backend.ReturnRequest{Namespace: ns, Items: []backend.Held{{Member: "||", Token: "t"}}},
 		"return nothing":    &backend.ReturnRequest{Namespace: ns},
 		"return no token":   &backend.ReturnRequest{Namespace: ns, Items: []backend.Held{{Member: "a"}}},
 		"return force ttl":  &backend.ReturnRequest{Namespace: ns, Items: []backend.Held{{Member: "a"}}, Force: true},
@@ -96,6 +102,7 @@ func TestRequestsRefuseWhatTheContractDoesNot(t *testing.T) {
 		"enter priority":    &backend.EnterRequest{Take: take, Priority: backend.MaxPriority + 1},
 		"enter claim":       &backend.EnterRequest{Take: take, ClaimTTL: backend.NoExpiry},
 		"leave no token":    &backend.LeaveRequest{Namespace: ns},
+		"queue token":       &backend.QueueRequest{Namespace: ns, Token: "\x00"},
 		"queue limit":       &backend.QueueRequest{Namespace: ns, Limit: -1},
 	} {
 		assert.ErrorIs(t, r.Validate(), backend.ErrInvalid, name)
@@ -156,21 +163,36 @@ func TestMillisRoundsUp(t *testing.T) {
 }
 
 func TestTokensDiffer(t *testing.T) {
+	var all [4][1000]string
+	var wg sync.WaitGroup
+	for i := range all {
+		wg.Go(func() {
+			for j := range all[i] {
+				all[i][j] = backend.NewToken()
+			}
+		})
+	}
+	wg.Wait()
 	seen := map[string]bool{}
-	for range 1000 {
-		token := backend.NewToken()
-		require.NoError(t, backend.ValidateToken(token))
-		require.False(t, seen[token])
-		seen[token] = true
+	for i := range all {
+		for _, token := range all[i] {
+			require.NoError(t, backend.ValidateToken(token))
+			require.True(t, strings.HasPrefix(token, backend.ProcessID()+"/"))
+			require.False(t, seen[token])
+			seen[token] = true
+		}
 	}
 	require.True(t, backend.IsQuarantine(backend.QuarantineToken(backend.NewToken())))
 	require.False(t, backend.IsQuarantine(backend.NewToken()))
 }
 
 func TestEventKindsHaveNames(t *testing.T) {
-	for k := backend.EventGranted; k <= backend.EventCancelled; k++ {
-		assert.NotEqual(t, "unknown", k.String())
+	seen := map[string]bool{"unknown": true}
+	for k := backend.EventGranted; k <= backend.EventFailed; k++ {
+		assert.False(t, seen[k.String()], "%d is %s", k, k)
+		seen[k.String()] = true
 	}
+	assert.Equal(t, "unknown", (backend.EventFailed + 1).String())
 	assert.Equal(t, "unknown", backend.EventKind(0).String())
 	assert.Equal(t, "unknown", backend.EventKind(200).String())
 	var got backend.Event

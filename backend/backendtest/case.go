@@ -94,6 +94,9 @@ func (c Case) Check(tb TB, be backend.Backend) {
 	defer cancel()
 	r := &room{tb: tb, be: be, ctx: ctx, ns: newNamespace(), sentence: c.Sentence, exclusive: true}
 	c.check(r)
+	if p, ok := be.(*partial); ok && !p.hasPools() {
+		return
+	}
 	if !r.poolless {
 		r.sound()
 	}

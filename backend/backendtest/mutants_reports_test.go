@@ -2,6 +2,7 @@ package backendtest_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,7 +13,7 @@ import (
 // brokenReports believe what they should not.
 func brokenReports() []mutant {
 	var holders, lessors tokens
-	var repeated, tried sync.Map
+	var repeated, tried, accepted sync.Map
 	return []mutant{
 		{"retries are at once", "report/retry-later", beforeReport(func(it *backend.TaskReport) { it.After = 0 })},
 		{"what is returned goes to the end, and counts", "report/return", beforeReport(func(it *backend.TaskReport) {
@@ -78,6 +79,19 @@ func brokenReports() []mutant {
 		{"deaths are not accepted again", "report/again-dead", notAgain(&repeated)},
 		{"retries are not accepted again", "report/again-retry", notAgain(&repeated)},
 		{"returns are not accepted again", "report/again-return", notAgain(&repeated)},
+		{"what was accepted once is so for ever", "report/again-too-late", broken{tasks: brokenQueues{
+			report: func(ctx context.Context, be backend.Backend, req backend.ReportRequest) (backend.ReportReply, error) {
+				got, err := be.Report(ctx, req)
+				for i := range got.Accepted {
+					key := fmt.Sprint(req.Namespace.Task(req.Items[i].ID), req.Items[i].Token, req.Items[i].Kind)
+					if got.Accepted[i] {
+						accepted.Store(key, true)
+					}
+					_, got.Accepted[i] = accepted.Load(key)
+				}
+				return got, err
+			},
+		}}},
 		{"a retry that is sent again is put off", "report/scheduled-again", broken{tasks: brokenQueues{
 			report: func(ctx context.Context, be backend.Backend, req backend.ReportRequest) (backend.ReportReply, error) {
 				got, err := be.Report(ctx, req)

@@ -283,6 +283,36 @@ var reportCases = []Case{
 		},
 	},
 	{
+		Name:     "again-too-late",
+		Sentence: onceMore[:len(onceMore)-1] + ", unless the task has been begun again, cancelled or expired meanwhile.",
+		check: func(r *room) {
+			for _, kind := range []backend.ReportKind{backend.ReportRetry, backend.ReportReturn} {
+				g := r.starts("a")
+				r.says(about(&g, kind, "e"))
+				r.cancels("a")
+				r.saysInVain(about(&g, kind, "e"))
+
+				g = r.starts("b")
+				r.says(about(&g, kind, "e"))
+				next := r.fetches(theQueue, long, "b")
+				r.saysInVain(about(&g, kind, "e"))
+				r.says(about(&next[0], backend.ReportDone, ""))
+				r.edits(backend.TasksRemove, "a", "b")
+
+				for timeout := range r.longerAndLonger() {
+					g, ok := r.catches(backend.SubmitRequest{ID: "c", Timeout: timeout}, long)
+					ok = ok && r.reports(about(&g, kind, "e"))[0]
+					r.becomes(backend.TaskExpired, "c")
+					r.saysInVain(about(&g, kind, "e"))
+					r.edits(backend.TasksRemove, "c")
+					if ok {
+						break
+					}
+				}
+			}
+		},
+	},
+	{
 		Name:     "retention",
 		Sentence: "Retention: how long its final state is kept.",
 		check: func(r *room) {

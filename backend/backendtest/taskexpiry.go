@@ -144,6 +144,14 @@ var taskExpiryCases = []Case{
 			l.leaves()
 			r.creates(backend.SubmitRequest{ID: "left", Timeout: short, Delay: short / 2})
 			r.equal("reason, if all have left", r.becomes(backend.TaskExpired, "left").Reason, backend.ReasonNoListener)
+			for timeout := range r.longerAndLonger() {
+				id := "returned after " + timeout.String()
+				g, ok := r.catches(backend.SubmitRequest{ID: id, Timeout: timeout}, long)
+				if ok && r.reports(about(&g, backend.ReportReturn, ""))[0] {
+					r.equal("reason, if it was put back", r.becomes(backend.TaskExpired, id).Reason, backend.ReasonNoListener)
+					break
+				}
+			}
 		},
 	},
 	{

@@ -3,8 +3,8 @@
 // It is real, not a stub. TTLs, fencing numbers, deadlines, collection and lines mean what they mean on Redis, so
 // that a program may be tested on it, and it is a good in-process pool by itself.
 //
-// It reads time through package time alone. In a bubble of testing/synctest an hour of leases passes in a
-// microsecond, and everything happens at its exact moment; create the Backend inside the bubble that uses it.
+// It reads time through package time alone. In a bubble of testing/synctest an hour of leases passes in
+// milliseconds, and everything happens at its exact moment; create the Backend inside the bubble that uses it.
 //
 // What runs out is noticed when somebody looks. There is no goroutine, and no timer unless a request waits in line or a
 // task is watched; [Backend.Close] ends it. The timer of a watch that has ended may still fire, once, and finds nothing to

@@ -27,7 +27,7 @@ func (b *Backend) Report(ctx context.Context, req backend.ReportRequest) (backen
 // report is one report by whoever has, or had last, the lease.
 func (ts *tasks) report(t *task, it *backend.TaskReport, now instant) bool {
 	if t.state != backend.TaskRunning {
-		return it.Kind == t.reported // sent again
+		return it.Kind == t.reported && t.state != backend.TaskCancelled && t.state != backend.TaskExpired // sent again
 	}
 	if it.Kind == backend.ReportProgress {
 		t.progress = some(it.Data)

@@ -120,7 +120,7 @@ func (ts *tasks) schedule(t *task, due, now instant) {
 
 // expire ends t because its time is over.
 func (ts *tasks) expire(t *task) {
-	if t.token == "" && !t.queue.listenedAt(t.deadline) {
+	if t.attempts == 0 && !t.queue.listenedAt(t.deadline) {
 		t.reason = backend.ReasonNoListener
 	}
 	ts.finish(t, backend.TaskExpired, t.deadline)

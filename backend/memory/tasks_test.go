@@ -205,7 +205,7 @@ func TestWhetherAnybodyListenedAtTheEnd(t *testing.T) {
 		require.True(t, r.report("taken", "m", backend.ReportReturn, 0))
 		r.fetchAs(backend.FetchRequest{Listener: "m", Leave: true})
 		pass(2 * time.Second)
-		require.Equal(t, backend.ReasonNone, reason("taken"))
+		require.Equal(t, backend.ReasonNoListener, reason("taken"), "what was put back was not taken")
 	})
 }
 

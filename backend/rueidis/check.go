@@ -28,8 +28,8 @@ var commands = []string{
 
 // ACLRules gives the rules that a user needs for all that the backend does in some namespaces, as ACL SETUSER takes
 // them: the namespaces' keys and channels, and the commands. [backend.Values.Scan], for administrators, needs
-// "+scan", [backend.Durability] "+wait", and [Tracking] "+client|tracking +client|caching +multi +exec", besides; a Cluster
-// "+cluster", and Sentinels rules of their own.
+// "+scan" besides, and [Tracking] "+client|tracking +client|caching +multi +exec"; a Cluster "+cluster", and Sentinels rules
+// of their own. "+wait", which is among them, is for [backend.Durability] alone.
 func ACLRules(namespaces ...backend.Namespace) []string {
 	var all []string
 	for _, ns := range namespaces {

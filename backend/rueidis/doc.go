@@ -17,7 +17,8 @@
 // error. What was not sent by then is not sent; what the call turns out to have granted goes back, in the background. If
 // a connection breaks, or no answer comes in time, the error is [backend.ErrUnavailable], and nobody knows whether the
 // call was carried out: what a lost Take or Enter was granted is looked for, and given back, as soon as the server can be
-// reached again. Nothing is sent twice by itself.
+// reached again. Nothing is sent twice by itself, but for what the server has refused to begin: a script that it does not
+// know, and a slot of a Cluster that is moving.
 //
 // # Rights
 //
@@ -31,7 +32,18 @@
 // # Cluster
 //
 // On a Cluster a [backend.Namespace] must set HashTag, so that its keys lie in one slot; one that does not gets
-// [backend.ErrUnsupported] before anything is sent.
+// [backend.ErrUnsupported] before anything is sent. While the slot of a namespace moves to another node its calls wait, for as
+// long as a call may take ([CallTimeout]), and get [backend.ErrUnavailable] then, having done nothing; move large slots
+// in less, or raise the bound.
+//
+// # Failover
+//
+// When a replica takes the place of its primary, behind Sentinels or in a Cluster, calls get [backend.ErrUnavailable] until
+// the client knows the new one; leases, lines and tasks go on by themselves, if their TTL lasts longer than that: a lease that
+// cannot be renewed ends for its holder in time. A primary that only falls silent is given up
+// after [CallTimeout] at the latest. Replication is asynchronous: what the replica had not got is lost, for whoever was
+// granted it as for whoever gave it back. Fences stay larger than all earlier ones if the servers' clocks are no further
+// apart than the failover takes.
 //
 // # Others on the same keys
 //

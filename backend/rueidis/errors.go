@@ -102,6 +102,7 @@ var replies = []struct {
 	{"MASTERDOWN", backend.ErrUnavailable},
 	{"TRYAGAIN", backend.ErrUnavailable},
 	{"MOVED ", backend.ErrUnavailable},
+	{"non local key", backend.ErrUnavailable},
 	{"ASK ", backend.ErrUnavailable},
 	{"BUSY", backend.ErrUnavailable},
 	{"MISCONF", backend.ErrUnavailable},

@@ -214,6 +214,31 @@ func TestLeaveWithoutAnswer(t *testing.T) {
 	}
 }
 
+// cutAgainAndAgain cuts all connections every few milliseconds, or none, until it is stopped.
+func cutAgainAndAgain(proxy *redistest.Proxy, cutting bool) (stop func()) {
+	if !cutting {
+		return func() {}
+	}
+	over := make(chan struct{})
+	var knife sync.WaitGroup
+	knife.Go(func() {
+		tick := time.NewTicker(17 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				proxy.Cut()
+			}
+		}
+	})
+	return func() {
+		close(over)
+		knife.Wait()
+	}
+}
+
 // TestCancelledCallsLeaveNothing: many calls whose context ends at any moment, on a connection that is cut again and
 // again.
 func TestCancelledCallsLeaveNothing(t *testing.T) {
@@ -223,22 +248,7 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 			t.Parallel()
 			r, proxy, b, other := behindProxy(t)
 			r.extend(other, members(3)...)
-			stop := make(chan struct{})
-			var knife sync.WaitGroup
-			if cutting {
-				knife.Go(func() {
-					tick := time.NewTicker(17 * time.Millisecond)
-					defer tick.Stop()
-					for {
-						select {
-						case <-stop:
-							return
-						case <-tick.C:
-							proxy.Cut()
-						}
-					}
-				})
-			}
+			stop := cutAgainAndAgain(proxy, cutting)
 			together(64, func(i int) {
 				for range 20 {
 					ctx, cancel := context.WithTimeout(context.Background(), rand.N(4*time.Millisecond))
@@ -246,8 +256,7 @@ func TestCancelledCallsLeaveNothing(t *testing.T) {
 					cancel()
 				}
 			})
-			close(stop)
-			knife.Wait()
+			stop()
 			r.clean(other)
 		})
 	}

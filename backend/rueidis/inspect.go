@@ -33,7 +33,7 @@ func (b *Backend) Inspect(ctx context.Context, req backend.InspectRequest) (back
 		argv = append(argv, "all")
 	}
 	keys := []string{sp.keys[0], sp.keys[1], sp.keys[2], sp.keys[3], sp.keys[5]}
-	reply, err := b.exec(ctx, "inspect", sp.ns, inspectScript, keys, argv)
+	reply, err := b.exec(ctx, "inspect", sp.ns, inspectScript, with(keys, sp.none...), argv)
 	if err != nil {
 		return backend.InspectReply{}, err
 	}

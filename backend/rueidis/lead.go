@@ -148,7 +148,7 @@ func (c *combiner) carryOut(w *wire, batch []*part) (answered bool) {
 // A key of the wrong type, or one that the server refuses, may be the fault of one part alone. Since the call has
 // changed nothing, the parts are then sent anew, in halves, until it is known whose fault it is.
 func (c *combiner) exchange(w *wire, batch []*part) {
-	err := c.send(w, batch)
+	err := c.sp.b.onceMoved(func() error { return c.send(w, batch) })
 	if err == nil {
 		return
 	}

@@ -36,6 +36,7 @@ type line struct {
 
 	// For the goroutine that watches, see watch.go.
 	watching bool
+	looksAt  time.Time          // when it looks next, unless it is roused; zero: not known
 	wake     chan struct{}      // has room for one
 	fronts   map[string]*waiter // those who are first in line
 	round    uint64             // of looking at them
@@ -68,7 +69,7 @@ type entered struct {
 	grants   []backend.Grant // granted, if not empty
 	waiting  bool            // it has joined the line
 	first    bool            // nobody is in front; for names: in one of the lines
-	deadline time.Duration   // until the next lease ends that it waits for; negative if none does
+	deadline time.Duration   // until the next lease ends that it waits for, if it is first; negative if none does
 	known    bool            // the line knew of this process before
 	sent     time.Time       // before the call left
 }
@@ -382,7 +383,11 @@ type invocation struct {
 
 // carryOut calls it on the calling goroutine. The error is as the client gave it.
 func (c invocation) carryOut(ctx context.Context, b *Backend) (rueidis.RedisMessage, error) {
-	reply, err := c.script.Exec(ctx, b.client, c.keys, c.argv).ToMessage()
+	var reply rueidis.RedisMessage
+	err := b.onceMoved(func() (err error) {
+		reply, err = c.script.Exec(ctx, b.client, c.keys, c.argv).ToMessage()
+		return err
+	})
 	b.waits.tracker.changed(c.script)
 	b.reach(err)
 	return reply, err

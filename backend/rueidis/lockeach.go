@@ -52,8 +52,8 @@ func (sp *space) lockEach(w *wire, batch []*part) {
 	for i, p := range parts {
 		one := parts[i : i+1]
 		reply, err := replies[i].ToMessage()
-		if e, ok := rueidis.IsRedisErr(err); ok && e.IsNoScript() {
-			err = sp.lockExchange(w, one)
+		if e, ok := rueidis.IsRedisErr(err); ok && (e.IsNoScript() || moving(err)) {
+			err = sp.b.onceMoved(func() error { return sp.lockExchange(w, one) })
 		} else {
 			sp.heardOn(w, err)
 			if err == nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
@@ -146,22 +145,7 @@ func TestCancelledWaitsForNamesLeaveNothing(t *testing.T) {
 	for _, cutting := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cutting %v", cutting), func(t *testing.T) {
 			r, proxy, b, other := locksBehindProxy(t)
-			stop := make(chan struct{})
-			var knife sync.WaitGroup
-			if cutting {
-				knife.Go(func() {
-					tick := time.NewTicker(17 * time.Millisecond)
-					defer tick.Stop()
-					for {
-						select {
-						case <-stop:
-							return
-						case <-tick.C:
-							proxy.Cut()
-						}
-					}
-				})
-			}
+			stop := cutAgainAndAgain(proxy, cutting)
 			together(64, func(i int) {
 				for range 20 {
 					ctx, cancel := context.WithTimeout(context.Background(), rand.N(4*time.Millisecond))
@@ -169,8 +153,7 @@ func TestCancelledWaitsForNamesLeaveNothing(t *testing.T) {
 					cancel()
 				}
 			})
-			close(stop)
-			knife.Wait()
+			stop()
 			r.unlock(other, r.enters(other, item("n0"), item("n1"), item("n2"))...)
 			r.clear()
 		})

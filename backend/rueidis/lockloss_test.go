@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
@@ -150,22 +149,7 @@ func TestCancelledLocksLeaveNothing(t *testing.T) {
 	for _, cutting := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cutting %v", cutting), func(t *testing.T) {
 			r, proxy, b, _ := locksBehindProxy(t)
-			stop := make(chan struct{})
-			var knife sync.WaitGroup
-			if cutting {
-				knife.Go(func() {
-					tick := time.NewTicker(17 * time.Millisecond)
-					defer tick.Stop()
-					for {
-						select {
-						case <-stop:
-							return
-						case <-tick.C:
-							proxy.Cut()
-						}
-					}
-				})
-			}
+			stop := cutAgainAndAgain(proxy, cutting)
 			together(32, func(i int) {
 				for range 10 {
 					ctx, cancel := context.WithTimeout(context.Background(), rand.N(4*time.Millisecond))
@@ -189,8 +173,7 @@ func TestCancelledLocksLeaveNothing(t *testing.T) {
 					}
 				}
 			})
-			close(stop)
-			knife.Wait()
+			stop()
 			r.clear()
 		})
 	}

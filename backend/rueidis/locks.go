@@ -88,7 +88,7 @@ func (b *Backend) Holders(ctx context.Context, req backend.HoldersRequest) ([]ba
 	}
 	k := &sp.lockKeys
 	argv := append(make([]string, 0, 4+len(req.Names)), k.lock, k.line, k.holders, k.units)
-	reply, err := b.exec(ctx, "holders", sp.ns, lockHoldersScript, []string{sp.ns.LockLimits()}, append(argv, req.Names...))
+	reply, err := b.exec(ctx, "holders", sp.ns, lockHoldersScript, with([]string{sp.ns.LockLimits()}, sp.none...), append(argv, req.Names...))
 	if err != nil {
 		return nil, err
 	}

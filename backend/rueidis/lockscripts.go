@@ -23,16 +23,17 @@ var (
 // lockKeys are the names of a namespace as the scripts on locks take them.
 type lockKeys struct {
 	keys []string // KEYS of those that have none of their own
+	none []string // see moving.go
 	head string   // the first of their ARGV, see locks.lua
 
 	fence, requests, processes, sequence string
 	lock, line, holders, units, entries  string // prefixes
 }
 
-func newLockKeys(ns backend.Namespace) lockKeys {
+func newLockKeys(ns backend.Namespace, none ...string) lockKeys {
 	const end = "\x00"
 	return lockKeys{
-		keys: []string{ns.Fence()},
+		keys: with([]string{ns.Fence()}, none...), none: none,
 		head: strings.Join([]string{
 			ns.Fence(), ns.LockRequests(), ns.LockProcesses(), ns.LockSequence(), ns.LockLimits(), ns.LockPrefix(),
 			ns.LockLinePrefix(), ns.LockHoldersPrefix(), ns.LockUnitsPrefix(), ns.LockEntriesPrefix(), ns.WakeChannel(""),
@@ -45,5 +46,6 @@ func newLockKeys(ns backend.Namespace) lockKeys {
 
 // alone gives the KEYS of lockexchange.lua for a lone call.
 func (k *lockKeys) alone(name string, more ...string) []string {
-	return append([]string{k.lock + name, k.line + name, k.entries + name}, more...)
+	keys := append([]string{k.lock + name, k.line + name, k.entries + name}, more...)
+	return append(keys, k.none...)
 }

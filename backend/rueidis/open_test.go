@@ -224,21 +224,9 @@ func TestNew(t *testing.T) {
 // TestMethodsOnCluster shows that on a Cluster a namespace needs its hash tag, and then works as elsewhere.
 func TestMethodsOnCluster(t *testing.T) {
 	t.Parallel()
-	s := redistest.Start(t, redistest.Config("cluster-enabled yes"))
-	option, err := rueidis.ParseURL(s.URL())
-	require.NoError(t, err)
-	option.ForceSingleClient = true
-	admin, err := rueidis.NewClient(option)
-	require.NoError(t, err)
-	defer admin.Close()
-	require.NoError(t, admin.Do(t.Context(), admin.B().Arbitrary("CLUSTER", "ADDSLOTSRANGE", "0", "16383").Build()).Error())
-	until(t, "that the cluster is up", func() bool {
-		text, err := admin.Do(t.Context(), admin.B().Arbitrary("CLUSTER", "INFO").Build()).ToString()
-		return err == nil && strings.Contains(text, "cluster_state:ok")
-	})
-
-	r := &room{TB: t, url: s.URL(), ns: backend.Namespace{Prefix: redistest.Prefix(t), Suffix: "allocator"}, raw: admin}
-	b := r.process(s.URL())
+	cluster := redistest.StartCluster(t, 1, 0)
+	r := newRoom(t, cluster.URL())
+	b := r.process(cluster.Nodes()[0].URL())
 	require.True(t, b.cluster)
 	for _, m := range methods() {
 		if err := m.do(t.Context(), b, r.ns); !errors.Is(err, backend.ErrUnsupported) {

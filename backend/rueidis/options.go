@@ -33,7 +33,8 @@ func CallTimeout(d time.Duration) Option { return func(o *options) { o.callTimeo
 // Tracking turns on server-assisted client-side caching (RESP3): Get then reads locks and bindings from memory until the
 // server says that they have changed. What this backend has written it also reads; what others write shows a moment
 // later, about a round trip. The first in line learns at once when somebody who knows nothing of lines frees a member,
-// instead of looking for it several times a second; for a lock that was only removed it still has to look.
+// instead of looking for it several times a second; for a lock that was only removed, and on a Cluster, it still has to
+// look.
 //
 // It is worth while for a process that looks much oftener than it takes and gives back: after a call that may have
 // changed something, the next look goes to the server. All calls then travel on one connection. Where the server or a

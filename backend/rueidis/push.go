@@ -19,8 +19,8 @@ import (
 // anew, and for each of them every few seconds (see watch.go).
 
 const (
-	// subscribePatience is how long Enter waits for the subscription. Without one it joins the line all the same, as
-	// a wait that has to be polled for.
+	// subscribePatience is how long Enter and Fetch wait for the first subscription to a channel. Without one it is polled
+	// for what they wait for.
 	subscribePatience = time.Second
 	// refusalPause is the time from one attempt to subscribe, which the server has refused, to the next.
 	refusalPause = 5 * time.Second
@@ -68,6 +68,16 @@ func (s *subscription) isUp() bool {
 	return s.up
 }
 
+// patience is how long to wait for the subscription: one that was there and broke no longer than until it is polled.
+func (s *subscription) patience() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.had {
+		return glance
+	}
+	return subscribePatience
+}
+
 // listen has the channel of a namespace subscribed to, once.
 func (sp *space) listen() {
 	s := &sp.sub
@@ -106,7 +116,7 @@ func (sp *space) subscribed(ctx context.Context) error {
 			return nil // a server that does not know how to
 		}
 		if patience == nil {
-			t := time.NewTimer(subscribePatience)
+			t := time.NewTimer(s.patience())
 			defer t.Stop()
 			patience = t.C
 		}

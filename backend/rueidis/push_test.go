@@ -1,6 +1,7 @@
 package rueidis
 
 import (
+	"io"
 	"strconv"
 	"testing"
 
@@ -65,3 +66,14 @@ func FuzzMessage(f *testing.F) {
 }
 
 func must(words []string, _ bool) []string { return words }
+
+// TestBrokenSubscriptionHoldsUpLittle: a subscription that was there and broke does not hold up those who could be served,
+// for longer than until it is polled for what they wait for.
+func TestBrokenSubscriptionHoldsUpLittle(t *testing.T) {
+	t.Parallel()
+	var s subscription
+	assert.Equal(t, subscribePatience, s.patience())
+	s.set(true, nil)
+	s.set(false, io.EOF)
+	assert.Equal(t, glance, s.patience())
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/redisallocator/redisallocator/backend"
 )
 
-// Queue looks at the line; see [backend.Lines].
+// Queue looks at the line; see [backend.Lines]. It is one round trip.
 func (b *Backend) Queue(ctx context.Context, req backend.QueueRequest) (backend.QueueReply, error) {
 	var none backend.QueueReply
 	if err := req.Validate(); err != nil {

@@ -101,7 +101,7 @@ func (b *Backend) Members(ctx context.Context, req backend.MembersRequest) (back
 	argv := make([]string, 0, 4+len(req.Among))
 	argv = append(argv, sp.ns.LockPrefix(), flag(req.Locks), cursor, itoa(cmp.Or(req.Limit, backend.BatchLimit)))
 	argv = append(argv, req.Among...)
-	reply, err := b.exec(ctx, "members", sp.ns, membersScript, sp.keys[:1], argv)
+	reply, err := b.exec(ctx, "members", sp.ns, membersScript, with(sp.keys[:1], sp.none...), argv)
 	if err != nil {
 		return backend.MembersReply{}, err
 	}

@@ -12,6 +12,7 @@ type space struct {
 	b    *Backend
 	ns   backend.Namespace
 	keys []string // KEYS of the scripts on pools and lines, in the order of prelude.lua
+	none []string // the last of the KEYS of all scripts that find keys as they go, see moving.go
 	head []string // the first three of their ARGV
 	comb combiner // of what is wanted of the pool
 
@@ -58,16 +59,16 @@ func (b *Backend) allSpaces() []*space {
 }
 
 func newSpace(b *Backend, ns backend.Namespace) *space {
-	sp := &space{b: b, ns: ns}
-	sp.keys = []string{
+	sp := &space{b: b, ns: ns, none: nowhere(b, ns)}
+	sp.keys = with([]string{
 		ns.Pool(), ns.PoolHead(), ns.PoolTail(), ns.Leases(), ns.Fence(),
 		ns.Line(), ns.LineRequests(), ns.LineProcesses(), ns.PoolCursor(), ns.LineSequence(),
-	}
+	}, sp.none...)
 	sp.head = []string{ns.LockPrefix(), ns.BindingPrefix(), ns.WakeChannel("")}
 	sp.comb.sp, sp.comb.send = sp, sp.exchange
-	sp.lockKeys = newLockKeys(ns)
+	sp.lockKeys = newLockKeys(ns, sp.none...)
 	sp.lockComb.sp, sp.lockComb.send = sp, sp.lockExchange
-	sp.taskKeys = newTaskKeys(ns, b.cluster)
+	sp.taskKeys = newTaskKeys(ns, b.cluster, sp.none)
 	sp.taskComb.sp, sp.taskComb.send = sp, sp.taskExchange
 	sp.tasks.sp = sp
 	sp.line.sp, sp.line.kind, sp.line.single = sp, poolLine{sp}, true

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"time"
 
@@ -181,22 +180,7 @@ func TestCancelledFetchesLeaveNothing(t *testing.T) {
 			for i := range tasks {
 				r.submits(other, named(fmt.Sprint(i)), func(r *backend.SubmitRequest) { r.MaxDeaths = 1 })
 			}
-			stop := make(chan struct{})
-			var knife sync.WaitGroup
-			if cutting {
-				knife.Go(func() {
-					tick := time.NewTicker(17 * time.Millisecond)
-					defer tick.Stop()
-					for {
-						select {
-						case <-stop:
-							return
-						case <-tick.C:
-							proxy.Cut()
-						}
-					}
-				})
-			}
+			stop := cutAgainAndAgain(proxy, cutting)
 			together(32, func(i int) {
 				for range 20 {
 					ctx, cancel := context.WithTimeout(context.Background(), rand.N(4*time.Millisecond))
@@ -204,8 +188,7 @@ func TestCancelledFetchesLeaveNothing(t *testing.T) {
 					cancel()
 				}
 			})
-			close(stop)
-			knife.Wait()
+			stop()
 			until(t, "what was lost is dealt with", func() bool { return b.owes() == 0 })
 			until(t, "all wait", func() bool { return r.counts(other).Waiting == tasks })
 			for _, g := range r.fetches(other, tasks) {

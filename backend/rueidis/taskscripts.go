@@ -25,10 +25,10 @@ type taskKeys struct {
 	head string   // the first of their ARGV, see tasks.lua
 }
 
-func newTaskKeys(ns backend.Namespace, cluster bool) taskKeys {
+func newTaskKeys(ns backend.Namespace, cluster bool, none []string) taskKeys {
 	const end = "\x00"
 	return taskKeys{
-		keys: []string{ns.Fence()},
+		keys: with([]string{ns.Fence()}, none...),
 		head: strings.Join([]string{
 			ns.Fence(), ns.TaskPrefix(), ns.TaskResultPrefix(), ns.TaskLane("", 0), ns.TaskLane("", 1), ns.TaskLane("", 2),
 			ns.TaskSchedule(""), ns.TaskLeases(""), ns.TaskGraveyard(""), ns.TaskListeners(""), ns.TaskIdle(""), ns.TaskTotals(""),

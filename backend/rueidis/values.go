@@ -142,7 +142,7 @@ func (b *Backend) Scan(ctx context.Context, req backend.ScanRequest) (backend.Sc
 	}
 	prefix := req.Kind.Prefix(req.Namespace)
 	argv := []string{prefix, escapeGlob(prefix) + "*", cursor, itoa(limit)}
-	reply, err := b.exec(ctx, "scan", sp.ns, scanScript, sp.keys[:1], argv)
+	reply, err := b.exec(ctx, "scan", sp.ns, scanScript, with(sp.keys[:1], sp.none...), argv)
 	if err != nil {
 		return backend.ScanReply{}, err
 	}

@@ -57,14 +57,29 @@ func (l *line) check() {
 func (l *line) lead(token string, deadline time.Duration) {
 	l.mu.Lock()
 	w := l.waiters[token]
+	late := false
 	if w != nil {
 		w.told = time.Now()
 		l.leads(w, deadline)
+		late = l.late(w)
 	}
 	l.mu.Unlock()
-	if w != nil {
+	if late {
 		l.rouse()
 	}
+}
+
+// late reports whether the goroutine that watches has to be roused for w, who is now first in line: because it would look
+// too late, or has to listen to the free list. The caller holds the mutex.
+func (l *line) late(w *waiter) bool {
+	if l.single && l.sp.b.waits.tracker.on.Load() {
+		return true
+	}
+	soon := time.Now().Add(glance)
+	if !w.nextLapse.IsZero() && w.nextLapse.Before(soon) {
+		soon = w.nextLapse
+	}
+	return l.looksAt.IsZero() || l.looksAt.After(soon)
 }
 
 // leads is lead for those who hold the mutex and have the waiter.
@@ -105,11 +120,12 @@ func (l *line) keepWatching(wake <-chan struct{}) {
 		}
 		l.mu.Lock()
 		if len(l.waiters) == 0 || l.closed {
-			l.watching = false
+			l.watching, l.looksAt = false, time.Time{}
 			l.mu.Unlock()
 			return
 		}
 		next := w.due()
+		l.looksAt = next
 		front := len(l.fronts) > 0
 		l.mu.Unlock()
 		if front && l.single && b.waits.tracker.on.Load() && !b.cluster { // in a cluster the mailbox is on any node
@@ -119,6 +135,7 @@ func (l *line) keepWatching(wake <-chan struct{}) {
 			w.look()
 			l.mu.Lock()
 			next = w.due()
+			l.looksAt = next
 			l.mu.Unlock()
 		}
 		timer.Reset(time.Until(next))

@@ -41,8 +41,10 @@
 //   - for several holders that share a token on purpose, as far as [Token] says.
 //
 // All of these can be caught by one means only: the fencing number, [Held.Fence], which grows with each grant in a
-// namespace, also when the server lost its last writes. Send it along, and have whatever is protected refuse a number
-// smaller than the largest it has seen. A lock without that is a way to save work, not a guarantee.
+// namespace, also when the server lost its last writes: it follows the server's clock, which must not have been set back
+// meanwhile, nor that of a replica that takes over be behind by more than the failover takes. Send it along, and have
+// whatever is protected refuse a number smaller than the largest it has seen. A lock without that is a way to save work,
+// not a guarantee.
 //
 // Sources: C. Gray and D. Cheriton, "Leases: an efficient fault-tolerant mechanism for distributed file cache
 // consistency", SOSP 1989 (leases, and what they ask of clocks); M. Burrows, "The Chubby lock service for loosely-coupled

@@ -90,7 +90,7 @@ func (h *Held) Context() context.Context {
 }
 
 // Unlock gives the lock back, one round trip, and so hands it to who waits for it. It takes values from ctx, but not its
-// end, and waits no longer than the lock lasts and 5 seconds.
+// end, and waits no longer than the lock lasts, nor than some 5 seconds.
 //
 // A lock that has ended gets [ErrNotHeld]; nothing of anybody else's is changed. If the store cannot be asked the
 // error matches backend.ErrUnavailable, and giving back is tried on in the background until the lock has run out. Of

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -25,6 +26,9 @@ func TestMain(m *testing.M) {
 var ns = backend.Namespace{Prefix: "test", Suffix: "lock"}
 
 var errOops = errors.New("oops")
+
+// patience is for what must happen, however slow the machine is.
+const patience = time.Minute
 
 // store is the memory backend with its calls counted, and with a hook before and one after each of them.
 type store struct {

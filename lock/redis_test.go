@@ -1,3 +1,5 @@
+//go:build !memory
+
 package lock_test
 
 import (
@@ -117,9 +119,6 @@ func onRedis(t testing.TB, suffix string) (*rueidis.Backend, *outsider, backend.
 	url := redistest.URL(t)
 	return process(t, url), newOutsider(t, url), backend.Namespace{Prefix: redistest.Prefix(t), Suffix: suffix}
 }
-
-// patience is for what must happen, however slow the machine is.
-const patience = time.Minute
 
 // eventually looks until seen is satisfied.
 func eventually(t testing.TB, what string, seen func() bool) {

@@ -8,8 +8,8 @@ import (
 	"github.com/redisallocator/redisallocator/backend"
 )
 
-// Walk gives the policy and what it is wrapped around, outermost first, each part once.
-func Walk[T any](pol Policy[T]) iter.Seq[Policy[T]] {
+// partsOf gives the policy and what it is wrapped around, outermost first, each part once.
+func partsOf[T any](pol Policy[T]) iter.Seq[Policy[T]] {
 	return func(yield func(Policy[T]) bool) { walk(pol, nil, yield) }
 }
 
@@ -45,7 +45,7 @@ func Initialize[T any](ctx context.Context, pol Policy[T], p Pool[T]) error {
 		return &backend.InvalidError{Field: "policy", Value: "nil", Reason: "must not be nil"}
 	}
 	var done []Policy[T]
-	for part := range Walk(pol) {
+	for part := range partsOf(pol) {
 		if in, ok := part.(Initializer[T]); ok {
 			if err := guard(func() error { return in.Initialize(ctx, p) }); err != nil {
 				return errors.Join(err, finalize(ctx, done))
@@ -60,7 +60,7 @@ func Initialize[T any](ctx context.Context, pol Policy[T], p Pool[T]) error {
 // error. A nil policy has nothing to finalize.
 func Finalize[T any](ctx context.Context, pol Policy[T]) error {
 	var parts []Policy[T]
-	for part := range Walk(pol) {
+	for part := range partsOf(pol) {
 		parts = append(parts, part)
 	}
 	return finalize(ctx, parts)

@@ -11,8 +11,8 @@ import (
 	"github.com/redisallocator/redisallocator/policy"
 )
 
-// enter is the request as the backend wants it.
-func (a *Allocator[T]) enter(req *policy.Request[T], token string) backend.EnterRequest {
+// takeRequest is the request as the backend wants it.
+func (a *Allocator[T]) takeRequest(req *policy.Request[T], token string) backend.TakeRequest {
 	if req.Token != "" {
 		token = req.Token
 	}
@@ -20,23 +20,25 @@ func (a *Allocator[T]) enter(req *policy.Request[T], token string) backend.Enter
 	if req.Only { // the binding has no say
 		name = ""
 	}
-	return backend.EnterRequest{
-		Take: backend.TakeRequest{
-			Namespace: a.cfg.Namespace, Token: token, TTL: req.TTL, Count: req.Count, Shared: a.cfg.Shared,
-			Binding: name, BindingTTL: req.BindingTTL, Prefer: req.Prefer, Only: req.Only, Collect: req.Collect,
-		},
-		Priority: req.Priority, ClaimTTL: a.cfg.ClaimTTL,
+	return backend.TakeRequest{
+		Namespace: a.cfg.Namespace, Token: token, TTL: req.TTL, Count: req.Count, Shared: a.cfg.Shared,
+		Binding: name, BindingTTL: req.BindingTTL, Prefer: req.Prefer, Only: req.Only, Collect: req.Collect,
 	}
+}
+
+// enterRequest is the request of one who waits.
+func (a *Allocator[T]) enterRequest(req *policy.Request[T], token string) backend.EnterRequest {
+	return backend.EnterRequest{Take: a.takeRequest(req, token), Priority: req.Priority, ClaimTTL: a.cfg.ClaimTTL}
 }
 
 // take gets members from the backend, without waiting: as many as were asked for, or an error.
 func (a *Allocator[T]) take(ctx context.Context, req *policy.Request[T]) (lease.Granted, error) {
-	enter := a.enter(req, backend.NewToken())
+	take := a.takeRequest(req, backend.NewToken())
 	at := a.leases.Now()
-	reply, err := a.be.Take(ctx, enter.Take)
+	reply, err := a.be.Take(ctx, take)
 	if err == nil && len(reply.Grants) == 0 {
 		if req.Quarantined && req.Only && len(req.Prefer) == 1 {
-			return a.takeOver(ctx, req, enter.Take)
+			return a.takeOver(ctx, req, take)
 		}
 		err = ErrExhausted
 	}
@@ -46,7 +48,7 @@ func (a *Allocator[T]) take(ctx context.Context, req *policy.Request[T]) (lease.
 // wait waits for members, and has grant make leases of them. That may be called again if the process was stopped.
 func (a *Allocator[T]) wait(ctx context.Context, req *policy.Request[T], grant func(*lease.Granted) error) error {
 	at := a.leases.Now()
-	enter := a.enter(req, backend.NewToken())
+	enter := a.enterRequest(req, backend.NewToken())
 	var failed error
 	err := a.leases.Acquire(ctx, a.be, lease.Wait{EnterRequest: enter, MaxWait: req.MaxWait},
 		func(got *lease.Granted) error {

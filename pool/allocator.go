@@ -187,7 +187,7 @@ func (a *Allocator[T]) prepare(req *policy.Request[T], opts []Option) error {
 		}
 	}
 	if a.cfg.Policy != nil { // without one, the backend does this at once
-		enter := a.enter(req, "-")
+		enter := a.enterRequest(req, "-")
 		if !req.Wait {
 			return enter.Take.Validate()
 		}

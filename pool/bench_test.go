@@ -52,7 +52,7 @@ func TestAPairOnMemoryAllocatesLittle(t *testing.T) {
 		if err := lease.Release(ctx); err != nil {
 			t.Fatal(err)
 		}
-	}), 8.0)
+	}), 2.0)
 }
 
 func BenchmarkMallocRelease(b *testing.B) {

@@ -25,8 +25,8 @@
 //
 // What this promises: while the store keeps its data and no holder's clock stands still, the context of one holder has
 // ended before another gets the member. A process that was stopped in the middle of a write, or a store that lost
-// data, can only be caught by the number [Lease.Fence], which grows with each grant: have whatever is written to
-// refuse smaller numbers than it has seen.
+// data, can only be caught by the number [Lease.Fence], which grows with each grant, also when the store lost its last
+// writes, unless its clock is behind them: have whatever is written to refuse smaller numbers than it has seen.
 //
 // In shared mode ([Config.Shared]) members go round: nobody is locked out, and a lease has no deadline and no fence.
 //

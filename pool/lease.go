@@ -141,8 +141,8 @@ func (l *Lease[T]) Update(ctx context.Context, ttl time.Duration) error {
 }
 
 // Release closes the object, ends the lease and gives the member back, one round trip. It takes values from ctx, but
-// not its end, and waits no longer than the lease lasts and 5 seconds, besides what closing the object takes. The object
-// is closed even if giving back fails.
+// not its end, and waits no longer than the lease lasts, nor than some 5 seconds, besides what closing the object takes.
+// The object is closed even if giving back fails.
 //
 // A lease that has ended gets [ErrNotHeld]; nothing of anybody else's is changed. If the store cannot be asked the
 // error matches backend.ErrUnavailable, and giving back is tried on in the background until the lease has run out. A

@@ -93,7 +93,7 @@ func (s *Snapshot) Keys(state State) []string {
 }
 
 // Snapshot looks at the whole pool in one step and checks its invariants. It is for administrators and for tests: the
-// store does nothing else meanwhile, about a millisecond for each thousand members.
+// store does nothing else meanwhile, some milliseconds for each thousand members.
 func (a *Allocator[T]) Snapshot(ctx context.Context) (*Snapshot, error) {
 	var seen backend.InspectReply
 	if err := a.do("inspect", func() (err error) {

@@ -29,16 +29,14 @@ type attempt struct {
 	why    error     // what that means
 
 	result []byte // what the handler returned
-	err    error
-	late   error // why there was nothing to run
+	err    error  // the same, or before that why there is nothing to run
 
-	progress progress
-	items    [2]backend.TaskReport // what is sent in the end
-
-	parked bool // guarded by the server's mutex
+	parked bool // guarded by the server's mutex, as is place
+	place  int  // in the server's live
 
 	inner     atomic.Pointer[inner]
 	mu        sync.Mutex
+	progress  *progress // nil: nothing was said of it
 	armed     bool      // the worker's timer is ours
 	cause     error     // why the context has ended
 	overdue   time.Time // when it should have returned then
@@ -54,16 +52,17 @@ func (s *Server) newAttempt(q *served, g *backend.TaskGrant) *attempt {
 	}
 	a.attempt = a
 	s.enter(q, 1)
-	s.live[backend.Held{Member: g.Task.ID, Token: g.Token}] = a
+	a.place = len(s.live)
+	s.live = append(s.live, a)
 	s.busy++
 	s.employ(a)
 	return a
 }
 
-// begin starts the handler. The task was asked for at sent, which is from by the clock of leases.
-func (a *attempt) begin(sent time.Time, from lease.Instant) {
+// begin starts the handler. The task was asked for at sent.
+func (a *attempt) begin(sent, now time.Time) {
 	s := a.server
-	a.begun = time.Now()
+	a.begun = now
 	a.meta, _ = decodeMeta(a.info.Meta) // else the payload is not looked at either
 	a.limit, a.why = sent.Add(a.info.Remaining), ErrExpired
 	if d := a.meta.AttemptTimeout; d > 0 && a.begun.Add(d).Before(a.limit) {
@@ -72,8 +71,8 @@ func (a *attempt) begin(sent time.Time, from lease.Instant) {
 	grant := backend.Grant{Member: a.info.ID, Token: a.token, Fence: a.fence}
 	// A grant does not outlast the task's time, but what comes after that is no concern of the lease.
 	terms := lease.Terms{TTL: s.cfg.LeaseTTL, Renew: true, Owner: a}
-	if err := s.group.Start(s.base, &a.hold, grant, from, terms); err != nil {
-		a.late = err
+	if err := s.group.Start(s.base, &a.hold, grant, s.group.At(sent), terms); err != nil {
+		a.err = err
 	}
 	a.worker.jobs <- a
 }
@@ -81,7 +80,7 @@ func (a *attempt) begin(sent time.Time, from lease.Instant) {
 // tooLate gives back what took so long to fetch that its lease is over.
 func (a *attempt) tooLate() {
 	s := a.server
-	s.logger.Warn("task was fetched too slowly for its lease, it goes back", a.attrs("error", a.late)...)
+	s.logger.Warn("task was fetched too slowly for its lease, it goes back", a.attrs("error", a.err)...)
 	if err := a.hold.Discard(s.base); err != nil {
 		s.logger.Warn("task not put back", a.attrs("error", err)...)
 	}
@@ -91,7 +90,7 @@ func (a *attempt) tooLate() {
 
 // main is the attempt from its beginning to its end.
 func (a *attempt) main() {
-	if a.late != nil {
+	if a.err != nil {
 		a.tooLate()
 		return
 	}
@@ -180,7 +179,10 @@ func (a *attempt) settled() {
 	s := a.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.live, backend.Held{Member: a.info.ID, Token: a.token})
+	last := len(s.live) - 1
+	s.live[a.place], s.live[last].place = s.live[last], a.place
+	s.live[last] = nil
+	s.live = s.live[:last]
 	if !a.abandoned {
 		s.places.reporting--
 	}

@@ -70,7 +70,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// ExponentialBackoff gives a backoff that doubles from one attempt to the next, from base to limit, with full jitter: of what
+// ExponentialBackoff gives a backoff that doubles from one attempt to the next, from base to limit, with jitter: of what
 // it gives, between half and the whole is waited.
 func ExponentialBackoff(base, limit time.Duration) func(failed int, err error) time.Duration {
 	return func(failed int, _ error) time.Duration {

@@ -73,6 +73,38 @@ func TestContextsThatAreMadeLate(t *testing.T) {
 	})
 }
 
+// An attempt that was told of its end, or has returned, is not told of another one: what becomes of it depends on the first.
+func TestTheFirstCauseStays(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := attemptOf(t, time.Hour)
+		a.end(ErrCancelled)
+		a.end(ErrDrained)
+		require.ErrorIs(t, a.cause, ErrCancelled)
+
+		a = attemptOf(t, time.Hour)
+		a.returned = true
+		a.end(ErrDrained)
+		require.NoError(t, a.cause)
+	})
+}
+
+// An attempt whose context ends before its handler begins has as long to return as any other.
+func TestAnAttemptThatEndsBeforeItBegins(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fired := make(chan struct{})
+		w := &worker{timer: time.AfterFunc(time.Hour, func() { close(fired) })}
+		a := attemptOf(t, time.Minute)
+		a.worker = w
+		a.end(ErrCancelled)
+		a.arm()
+		begin := time.Now()
+		<-fired
+		assert.Equal(t, grace, time.Since(begin))
+	})
+}
+
 // A timer that fires late finds another attempt, or none.
 func TestTimersThatFireLate(t *testing.T) {
 	t.Parallel()

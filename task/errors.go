@@ -60,7 +60,7 @@ var (
 	ErrRunning = errors.New("task has not ended")
 )
 
-// Codes of the errors that this package itself reports of an attempt. They can be retried.
+// Codes of the errors that this package itself reports of an attempt. Panics and timeouts can be retried.
 const (
 	CodePanic   = "panic"   // the handler panicked, or ended its goroutine
 	CodeTimeout = "timeout" // the attempt took too long

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -43,8 +44,7 @@ type dispatcher struct {
 	rooms []int
 	began []*attempt
 
-	sent time.Time     // when the last call was
-	from lease.Instant // by another clock
+	sent time.Time // when the last call was
 }
 
 func newDispatcher(s *Server) *dispatcher {
@@ -69,7 +69,7 @@ func (d *dispatcher) serve(ctx context.Context) error {
 			d.pause()
 			continue
 		}
-		d.sent, d.from = time.Now(), s.group.Now()
+		d.sent = time.Now()
 		reply, err := s.be.Fetch(patient, req)
 		switch {
 		case err == nil:
@@ -198,8 +198,9 @@ func (d *dispatcher) accept(ctx context.Context, req *backend.FetchRequest, repl
 	}
 	s.freed()
 	s.mu.Unlock()
+	now := time.Now()
 	for _, a := range began {
-		a.begin(d.sent, d.from)
+		a.begin(d.sent, now)
 	}
 	clear(began)
 	d.began = began
@@ -280,10 +281,13 @@ func (d *dispatcher) rest(ctx context.Context, wait time.Duration) {
 // cancelled ends an attempt whose task was cancelled.
 func (s *Server) cancelled(held backend.Held) {
 	s.mu.Lock()
-	a := s.live[held]
-	s.mu.Unlock()
-	if a != nil {
-		a.end(ErrCancelled)
-		a.hold.Lose()
+	i := slices.IndexFunc(s.live, func(a *attempt) bool { return a.info.ID == held.Member && a.token == held.Token })
+	if i < 0 {
+		s.mu.Unlock()
+		return
 	}
+	a := s.live[i]
+	s.mu.Unlock()
+	a.end(ErrCancelled)
+	a.hold.Lose()
 }

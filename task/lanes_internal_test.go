@@ -228,3 +228,58 @@ func TestNothingStarves(t *testing.T) {
 		}
 	}
 }
+
+// Whatever the shares are, a call looks at every class of every queue that has room: no place stays free while there is a
+// task.
+func TestEveryCallLooksEverywhere(t *testing.T) {
+	for name, cfgs := range map[string][]ServeConfig{
+		"shares":         {{Weight: 1}, {Weight: 5}},
+		"strict classes": {{Weight: 1, StrictClasses: true}, {Weight: 1, StrictClasses: true}, {Weight: 9}},
+	} {
+		for _, strict := range []bool{false, true} {
+			p := newPlanner(strict, cfgs)
+			for round := range 50 {
+				free, rooms := 1+round%7, make([]int, len(cfgs))
+				for i := range rooms {
+					rooms[i] = (round + 2*i) % 4
+				}
+				seen := map[backend.FetchLane]bool{}
+				for _, lane := range p.lanes(free, rooms) {
+					require.Positive(t, lane.Max, "%s %d", name, round)
+					lane.Max = 0
+					seen[lane] = true
+				}
+				for i, room := range rooms {
+					for _, class := range byRank {
+						require.Equal(t, room > 0, seen[backend.FetchLane{Queue: i, Class: class}], "%s %d: %d", name, round, i)
+					}
+				}
+				for i, room := range rooms {
+					if room > 0 {
+						p.took(i, byRank[round%classes])
+					}
+				}
+				p.settle(false, round%3 == 0)
+			}
+		}
+	}
+}
+
+// When there was enough for everybody nobody has had more than others, whatever he took.
+func TestPlentyMakesAllEven(t *testing.T) {
+	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 3}})
+	p.lanes(2, []int{2, 2})
+	p.took(0, backend.ClassNormal)
+	p.took(0, backend.ClassHigh)
+	p.settle(false, true)
+	require.NotZero(t, p.queues.passes[0]-p.queues.passes[1])
+	p.lanes(4, []int{4, 4})
+	p.took(1, backend.ClassLow)
+	p.settle(true, false)
+	require.Equal(t, []int64{0, 0}, p.queues.passes)
+	require.Equal(t, []int{0, 0}, p.taken)
+	for i := range p.lines {
+		require.Equal(t, make([]int64, classes), p.lines[i].classes.passes)
+		require.Zero(t, p.lines[i].taken)
+	}
+}

@@ -99,10 +99,10 @@ func (a *attempt) tellEnd(v verdict) {
 	var ended bool // the task was, while we had it: it was cancelled, or expired
 	switch v.kind {
 	case 0:
-		a.progress.stop()
+		a.hush()
 		a.hold.Finish()
 	case backend.ReportReturn:
-		a.progress.stop()
+		a.hush()
 		trouble = a.hold.Release(a.server.base)
 	default:
 		trouble = a.send(v.kind, v.data, v.after)
@@ -127,13 +127,13 @@ func (a *attempt) tellEnd(v verdict) {
 // send reports the end of the attempt, and what was last said of its progress, while the lease lasts.
 func (a *attempt) send(kind backend.ReportKind, data []byte, after time.Duration) error {
 	s := a.server
-	req := backend.ReportRequest{Namespace: s.ns, Items: a.items[:0]}
-	if said := a.progress.stop(); said != nil {
-		req.Items = append(req.Items, a.report(backend.ReportProgress, said))
-	}
 	last := a.report(kind, data)
 	last.After = after
-	req.Items = append(req.Items, last)
+	items := []backend.TaskReport{last}
+	if said := a.hush(); said != nil {
+		items = []backend.TaskReport{a.report(backend.ReportProgress, said), last}
+	}
+	req := backend.ReportRequest{Namespace: s.ns, Items: items}
 	for failed := 1; ; failed++ {
 		reply, err := s.be.Report(s.reports, req)
 		switch {

@@ -32,7 +32,10 @@ func (a *attempt) tell(p Progress) error {
 	if err != nil {
 		return fail("progress of", a.info.ID, err)
 	}
-	g := &a.progress
+	g := a.telling()
+	if g == nil {
+		return nil
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.over {
@@ -43,6 +46,16 @@ func (a *attempt) tell(p Progress) error {
 		g.after(max(progressPace-time.Since(g.sent), 0), a.push)
 	}
 	return nil
+}
+
+// telling gives what is to be sent of the attempt's progress; nil if nothing is any more.
+func (a *attempt) telling() *progress {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.progress == nil && !a.returned && !a.abandoned {
+		a.progress = new(progress)
+	}
+	return a.progress
 }
 
 // after has push called, on a goroutine of its own.
@@ -56,7 +69,7 @@ func (g *progress) after(wait time.Duration, push func()) {
 
 // push sends what is the latest then.
 func (a *attempt) push() {
-	s, g := a.server, &a.progress
+	s, g := a.server, a.telling()
 	g.mu.Lock()
 	if g.over {
 		g.mu.Unlock()
@@ -94,8 +107,13 @@ func (a *attempt) push() {
 	s.freed()
 }
 
-// stop ends it, and gives what is still to be said: nobody knows whether a call that is under way comes in time.
-func (g *progress) stop() []byte {
+// hush ends that when the handler has returned or was abandoned, and gives what is still to be said: nobody knows whether
+// a call that is under way comes in time.
+func (a *attempt) hush() []byte {
+	g := a.telling()
+	if g == nil {
+		return nil
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.over = true

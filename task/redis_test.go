@@ -1,3 +1,5 @@
+//go:build !memory
+
 package task_test
 
 import (

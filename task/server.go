@@ -87,10 +87,10 @@ type Server struct {
 	queues []*served
 
 	places  places
-	workers []*worker                 // that have nothing to do
-	live    map[backend.Held]*attempt // those whose end has not been told
-	busy    int                       // how many they are, and how many calls are under way besides
-	signal  chan struct{}             // has room for one: the dispatcher should look again
+	workers []*worker     // that have nothing to do
+	live    []*attempt    // those whose end has not been told; a list, because hardly one is ever looked for
+	busy    int           // how many they are, and how many calls are under way besides
+	signal  chan struct{} // has room for one: the dispatcher should look again
 }
 
 type phase uint8
@@ -126,7 +126,7 @@ type ServerStats struct {
 // NewServer gives a server without queues. It sends nothing. If something is wrong with its arguments, Serve and Run tell so with
 // an error that matches backend.ErrInvalid.
 func NewServer(be Backend, ns backend.Namespace, cfg ServerConfig) *Server {
-	s := &Server{be: be, ns: ns, cfg: cfg, live: make(map[backend.Held]*attempt), signal: make(chan struct{}, 1)}
+	s := &Server{be: be, ns: ns, cfg: cfg, signal: make(chan struct{}, 1)}
 	s.broken = cmp.Or(s.cfg.complete(), ns.Validate())
 	if be == nil {
 		s.broken = invalid("backend", "nil", "must not be nil")

@@ -546,6 +546,46 @@ func TestExponentialBackoff(t *testing.T) {
 		}
 	}
 	assert.Zero(t, task.ExponentialBackoff(0, 0)(1, nil))
+	for tiny := range time.Duration(5) {
+		assert.LessOrEqual(t, task.ExponentialBackoff(tiny, time.Hour)(1, nil), tiny)
+	}
+}
+
+// Whoever stops listening to the progress is told so, once.
+func TestProgressEndsWithItsContext(t *testing.T) {
+	bubble(t, func(t *testing.T, be *memory.Backend) {
+		q := task.NewQueue[int, int](be, ns, "q", task.Config{})
+		h, err := q.Submit(t.Context(), 1)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		errs := 0
+		for _, err := range h.Progress(ctx) {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			errs++
+		}
+		assert.Equal(t, 1, errs)
+	})
+}
+
+// With nothing configured the next attempt begins after about a second.
+func TestRetriesWaitByDefault(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.cfg.Backoff = nil
+		q := queueOf[int, int](r, "q")
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			if t.Attempt() == 1 {
+				return 0, errOops
+			}
+			return t.Attempt(), nil
+		})
+		begin := time.Now()
+		got, err := q.Query(r.Context(), 1, task.Retries(1))
+		require.NoError(r, err)
+		assert.Equal(r, 2, got)
+		assert.GreaterOrEqual(r, time.Since(begin), 500*time.Millisecond)
+		assert.LessOrEqual(r, time.Since(begin), time.Second+time.Millisecond)
+	})
 }
 
 func TestSubmissionsAreObserved(t *testing.T) {

@@ -48,7 +48,7 @@ func (t *Task[P]) Deadline() time.Time { return t.run.info.Deadline }
 func (t *Task[P]) SubmittedAt() time.Time { return t.run.info.Submitted }
 
 // Progress tells those who watch the task how far it has come; a total of 0 says that nobody knows. It does not block and costs no
-// round trip of its own: it is sent in the background, the latest one several times a second at most, and the last one
+// round trip of its own: it is sent in the background, the latest one ten times a second at most, and the last one
 // before the task ends. It fails with an error that matches [ErrTooLarge] if the message is too long.
 func (t *Task[P]) Progress(current, total int64, message string) error {
 	if t.run.attempt == nil {

@@ -29,6 +29,7 @@ func workers() map[string]func(*worker) error {
 		"crash":     crashWorker,
 		"history":   historyWorker,
 		"holder":    holderWorker,
+		"leak":      leakWorker,
 		"lockqueue": lockQueueWorker,
 		"queue":     queueWorker,
 		"mixed":     mixedWorker,

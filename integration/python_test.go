@@ -15,79 +15,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/integration/internal/python"
 	"github.com/redisallocator/redisallocator/internal/redistest"
 	"github.com/redisallocator/redisallocator/policy"
 	"github.com/redisallocator/redisallocator/pool"
 )
 
 // A stranger works on a pool as processes of the Python library do: it knows the free list, the locks and the bindings,
-// writes "1" into its locks, and has never heard of tokens, deadlines or lines. These scripts are the shortest that do
-// so; KEYS are the pool, its head and its tail, ARGV[1] is the prefix of the locks.
+// writes "1" into its locks, and has never heard of tokens, deadlines or lines.
 type stranger struct {
 	cli *redisCLI
 	ns  backend.Namespace
 }
-
-const strangerLinks = `
-local pool, head, tail = KEYS[1], KEYS[2], KEYS[3]
-local function links(member)
-  local value = redis.call('HGET', pool, member)
-  if not value then return nil end
-  return string.match(value, '^(.-)||(.-)||(.*)$')
-end
-local function write(member, prev, next, expiry)
-  redis.call('HSET', pool, member, prev .. '||' .. next .. '||' .. expiry)
-end
-local function remove(member)
-  local prev, next, expiry = links(member)
-  if prev == '' then redis.call('SET', head, next) else
-    local p, _, e = links(prev)
-    write(prev, p, next, e)
-  end
-  if next == '' then redis.call('SET', tail, prev) else
-    local _, n, e = links(next)
-    write(next, prev, n, e)
-  end
-  write(member, '#ALLOCATED', '#ALLOCATED', expiry)
-end
-local function append(member)
-  local _, _, expiry = links(member)
-  local last = redis.call('GET', tail) or ''
-  if last == '' then redis.call('SET', head, member) else
-    local p, _, e = links(last)
-    write(last, p, member, e)
-  end
-  write(member, last, '', expiry)
-  redis.call('SET', tail, member)
-end
-local function locked(member) return redis.call('EXISTS', ARGV[1] .. member) == 1 end
-`
-
-const (
-	strangerMalloc = strangerLinks + `
-while true do
-  local member = redis.call('GET', head) or ''
-  if member == '' then return false end
-  remove(member)
-  if not locked(member) then
-    redis.call('SET', ARGV[1] .. member, '1', 'PX', ARGV[2])
-    return member
-  end
-end`
-	strangerFree = strangerLinks + `
-redis.call('DEL', ARGV[1] .. ARGV[2])
-if links(ARGV[2]) == '#ALLOCATED' then append(ARGV[2]) end
-return 1`
-	strangerCollect = strangerLinks + `
-local all, found = redis.call('HKEYS', pool), 0
-for i = 1, #all do
-  local member = all[i]
-  if links(member) == '#ALLOCATED' then
-    if not locked(member) then append(member) found = found + 1 end
-  elseif locked(member) then remove(member) found = found + 1 end
-end
-return found`
-)
 
 func (s *stranger) eval(script string, args ...string) (string, error) {
 	words := append([]string{"EVAL", script, "3", s.ns.Pool(), s.ns.PoolHead(), s.ns.PoolTail(), s.ns.LockPrefix()}, args...)
@@ -103,16 +42,16 @@ func (s *stranger) eval(script string, args ...string) (string, error) {
 
 // malloc gives "" if no member is free.
 func (s *stranger) malloc(ttl time.Duration) (string, error) {
-	return s.eval(strangerMalloc, strconv.FormatInt(ttl.Milliseconds(), 10))
+	return s.eval(python.Malloc, strconv.FormatInt(ttl.Milliseconds(), 10))
 }
 
 func (s *stranger) free(member string) error {
-	_, err := s.eval(strangerFree, member)
+	_, err := s.eval(python.Free, member)
 	return err
 }
 
 func (s *stranger) collect() (int, error) {
-	n, err := s.eval(strangerCollect)
+	n, err := s.eval(python.Collect)
 	if err != nil {
 		return 0, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/integration/internal/ends"
 	"github.com/redisallocator/redisallocator/internal/redistest"
 	"github.com/redisallocator/redisallocator/task"
 )
@@ -215,9 +216,9 @@ func (f *farm) charge(r *rand.Rand, id string, near, other task.Backend) {
 	}
 	again := <-second
 	switch {
-	case ending(first.err) != what.want || first.err == nil && first.got.N != j.N:
+	case ends.Of(first.err) != what.want || first.err == nil && first.got.N != j.N:
 		f.problem("%s %s ended with %+v, %v", what.name, id, first.got, first.err)
-	case ending(again.err) != what.want || again.got != first.got:
+	case ends.Of(again.err) != what.want || again.got != first.got:
 		f.problem("%s %s ended with %+v, %v, and with %+v, %v", what.name, id, first.got, first.err, again.got, again.err)
 	case what.name == "poisonous" && !errors.Is(first.err, &task.Error{Code: task.CodeDeaths}),
 		what.name == "broken" && !errors.Is(first.err, errBroken):

@@ -211,25 +211,6 @@ func insist[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	}
 }
 
-// ending is the state in which a task is for those who were told so.
-func ending(err error) task.State {
-	var reported *task.Error
-	switch {
-	case err == nil:
-		return task.Done
-	case errors.Is(err, task.ErrExpired):
-		return task.Expired
-	case errors.Is(err, task.ErrCancelled):
-		return task.Cancelled
-	case errors.Is(err, task.ErrDead):
-		return task.Dead
-	case errors.As(err, &reported):
-		return task.Failed
-	default:
-		return task.Unknown
-	}
-}
-
 // askArgs describe a process that asks for a job.
 type askArgs struct {
 	URL       string

@@ -11,17 +11,14 @@ import (
 	"github.com/redisallocator/redisallocator/pool"
 )
 
-const (
-	bulkRounds  = 3 // each loads everything twice
-	bulkClients = 2 // that take and give back meanwhile
-)
+const bulkClients = 2 // that take and give back meanwhile
 
 // bulk loads many members into a pool in which others take and give back, and as many fields into a hash. The first
 // figure is how much longer the others' slowest pairs get, the second how fast the load is.
 func bulk(ctx context.Context, b *bench) ([]figure, error) {
 	names := members(b.Sizes.Large)
 	var waits, rates duel
-	for range min(b.Rounds, bulkRounds) {
+	for range b.Rounds {
 		var round bench // closed after each round, with all that was loaded
 		round.Options, round.url = b.Options, b.url
 		wait, perSecond, err := round.bulk(ctx, names)
@@ -33,7 +30,7 @@ func bulk(ctx context.Context, b *bench) ([]figure, error) {
 		rates.add(perSecond[0], perSecond[1])
 	}
 	wait := waits.ratio("ms")
-	wait.value = median(waits.differences())
+	wait.rounds = waits.differences()
 	return []figure{wait, rates.ratio("members/s")}, nil
 }
 

@@ -2,13 +2,15 @@ package benchmarks
 
 import (
 	"context"
-	"fmt"
+	"slices"
 )
 
 // A goal is one figure with the bound that it should keep.
 type goal struct {
 	name  string
 	bound bound
+	about string // for the page: what is measured, and against what
+	short string // for the page, if it is short: why, as far as that is known
 }
 
 // A bound says how small or how large a figure may be.
@@ -39,7 +41,30 @@ func (b bound) String() string {
 // A figure is what was measured for a goal.
 type figure struct {
 	ours, other quantity
-	value       float64 // what the bound is for: mostly the ratio of the two
+	rounds      []float64 // what the bound is for, in each round: mostly the ratio of the two
+}
+
+// once is a figure of one round, without anything to compare it with.
+func once(v float64, unit string) figure {
+	return figure{ours: quantity{v, unit}, rounds: []float64{v}}
+}
+
+// value is what has to keep the bound.
+func (f figure) value() float64 { return median(f.rounds) }
+
+// A result is what came of a goal.
+type result struct {
+	goal
+	figure
+	err error // it could not be measured
+}
+
+// met tells whether the goal is.
+func (r *result) met() bool { return r.err == nil && r.bound.kept(r.value()) }
+
+// close tells whether some rounds say otherwise than the median.
+func (r *result) close() bool {
+	return slices.ContainsFunc(r.rounds, func(v float64) bool { return r.bound.kept(v) != r.met() })
 }
 
 // An experiment measures what some goals, mostly one, are about.
@@ -51,95 +76,26 @@ type experiment struct {
 	run func(ctx context.Context, b *bench) ([]figure, error)
 }
 
-// experiments are all of them, in the order in which they run.
-func experiments() []experiment {
-	all := []experiment{
-		pairExperiment(1, 0.75),
-		pairExperiment(8, 0.5),
-		pairExperiment(64, 0.85),
-		pairExperiment(512, 1.05),
-		one("spop-512", atLeast(0.85), spop),
-		one("policy-1", atLeast(0.9), withPolicy),
-		one("size", atMost(1.3, ""), size),
-		{[]goal{{"bulk-wait", atMost(2, "ms")}, {"bulk-rate", atLeast(0.3)}}, true, bulk},
-		{
-			[]goal{
-				{"leases-goroutines", atMost(10, "")},
-				{"leases-bytes", atMost(1024, "")},
-				{"leases-calls", atMost(2, "")},
-			}, true, leases,
-		},
-		one("handoff", atMost(3.5, ""), handoff),
-	}
-	all = append(all, lockExperiments()...)
-	all = append(all, taskExperiments()...)
-	for _, n := range []int{1, 64} {
-		all = append(all, local(fmt.Sprintf("memory-%d", n), atMost(3, ""), inProcess(n)))
-	}
-	return append(all,
-		local("memory-query", atMost(12, ""), memoryQuery),
-		local("allocs", atMost(8, ""), allocs),
-	)
+// A group is what the page shows together.
+type group struct {
+	title, about string
+	experiments  []experiment
 }
 
-// lockExperiments are those about locks.
-func lockExperiments() []experiment {
-	return []experiment{
-		one("lock-1", atLeast(0.9), lockPairs(1, (*bench).rawLockPairs)),
-		one("lock-64", atLeast(0.9), lockPairs(64, (*bench).rawLockPairs)),
-		one("lock-512", atLeast(0.8), lockPairs(512, (*bench).rawLockPairs)),
-		one("lock-bsm-64", atLeast(3), lockPairs(64, (*bench).bsmLockPairs)),
-		one("lock-redsync-64", atLeast(3), lockPairs(64, (*bench).redsyncLockPairs)),
-		one("lock-rueidislock-64", atLeast(1.5), lockPairs(64, (*bench).rueidislockPairs)),
-		{
-			[]goal{
-				{"lock-handoff-p50", atMost(0.35, "")},
-				{"lock-handoff-p99", atMost(0.6, "")},
-				{"lock-handoff-tries", atMost(1.05, "")},
-				{"lock-handoff-share", atLeast(0.9)},
-			}, true, lockHandoff,
-		},
-		one("contended", atLeast(2), contended),
-		one("redlock", atMost(2.5, ""), redlock),
-		{
-			[]goal{
-				{"held-goroutines", atMost(10, "")},
-				{"held-bytes", atMost(1024, "")},
-				{"held-calls", atMost(2, "")},
-			}, true, heldLocks,
-		},
-		one("overlap-rueidislock", atMost(0, "s"), overlap),
-	}
-}
-
-// taskExperiments are those about tasks on a server.
-func taskExperiments() []experiment {
-	return []experiment{
-		one("query-idle", atMost(6, ""), queryIdle),
-		one("query-64", atLeast(0.8), queries(64)),
-		one("query-512", atLeast(1), queries(512)),
-		one("submit-64", atLeast(1.5), submits(64)),
-		one("process-64", atLeast(4), process(64)),
-		one("start-idle", atMost(0.01, ""), startIdle),
-		one("depth", atLeast(0.9), depth),
-	}
-}
-
-func pairExperiment(goroutines int, least float64) experiment {
-	return one(fmt.Sprintf("pair-%d", goroutines), atLeast(least), pairs(goroutines))
-}
+// groups are all experiments, in the order in which they run.
+func groups() []group { return []group{poolGoals(), lockGoals(), taskGoals(), memoryGoals()} }
 
 // one is an experiment for one goal, on a server.
-func one(name string, b bound, f func(ctx context.Context, b *bench) (figure, error)) experiment {
-	return experiment{[]goal{{name, b}}, true, func(ctx context.Context, b *bench) ([]figure, error) {
+func one(g goal, f func(ctx context.Context, b *bench) (figure, error)) experiment {
+	return experiment{[]goal{g}, true, func(ctx context.Context, b *bench) ([]figure, error) {
 		fig, err := f(ctx, b)
 		return []figure{fig}, err
 	}}
 }
 
 // local is one without a server.
-func local(name string, b bound, f func(ctx context.Context, b *bench) (figure, error)) experiment {
-	e := one(name, b, f)
+func local(g goal, f func(ctx context.Context, b *bench) (figure, error)) experiment {
+	e := one(g, f)
 	e.server = false
 	return e
 }

@@ -130,9 +130,9 @@ func holdMany[T interface {
 	n := float64(len(held))
 	perSecond, full := float64(calls)/seconds, n/(backend.BatchLimit*interval.Seconds())
 	return []figure{
-		{ours: quantity{float64(goroutines), ""}, value: float64(goroutines)},
-		{ours: quantity{bytes / n, "bytes"}, value: bytes / n},
-		{ours: quantity{perSecond, "calls/s"}, other: quantity{full, "calls/s"}, value: perSecond / full},
+		once(float64(goroutines), ""),
+		once(bytes/n, "bytes"),
+		{quantity{perSecond, "calls/s"}, quantity{full, "calls/s"}, []float64{perSecond / full}},
 	}, err
 }
 

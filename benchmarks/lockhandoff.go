@@ -17,10 +17,7 @@ import (
 	"github.com/redisallocator/redisallocator/lock"
 )
 
-const (
-	lockClients   = 16 // of one lock
-	handoffRounds = 3  // rounds of each side, besides a short one that does not count
-)
+const lockClients = 16 // of one lock
 
 // A waiter takes a lock when its turn has come.
 type waiter func(ctx context.Context) (unlock func() error, err error)
@@ -55,7 +52,7 @@ func lockHandoff(ctx context.Context, b *bench) ([]figure, error) {
 		return nil, err
 	}
 	var p50, p99, perGrant, share duel
-	for round := range min(b.Rounds, handoffRounds) + 1 {
+	for round := range b.Rounds + 1 {
 		n := b.Sizes.Handoffs
 		if round == 0 {
 			n = 2 * lockClients
@@ -87,7 +84,7 @@ func lockHandoff(ctx context.Context, b *bench) ([]figure, error) {
 		share.add(x.share(), y.share())
 	}
 	tried, shared := perGrant.ratio(""), share.ratio("")
-	tried.value, shared.value = tried.ours.value, shared.ours.value
+	tried.rounds, shared.rounds = perGrant.ours, share.ours
 	return []figure{p50.ratio("ms"), p99.ratio("ms"), tried, shared}, nil
 }
 

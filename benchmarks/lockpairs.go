@@ -82,9 +82,7 @@ func (b *bench) rawLockPairs(ctx context.Context, _ int) (op, error) {
 }
 
 // lockPairs compares pairs on different names with those of another library, or by hand.
-func lockPairs(
-	workers int, prepare func(b *bench, ctx context.Context, workers int) (op, error),
-) func(ctx context.Context, b *bench) (figure, error) {
+func lockPairs(workers int, prepare preparation) func(ctx context.Context, b *bench) (figure, error) {
 	return func(ctx context.Context, b *bench) (figure, error) {
 		ours, err := b.ourLockPairs(ctx, workers)
 		if err != nil {

@@ -2,6 +2,7 @@ package benchmarks
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"time"
 
@@ -120,4 +121,24 @@ func theirWaiter(l rueidislock.Locker, name string) waiter {
 		}
 		return func() error { unlock(); return nil }, nil
 	}
+}
+
+// redsyncWaiter waits with redsync, as a client of its own. Once it waits it goes on until it has the lock: a try that is
+// cancelled may leave the lock behind.
+func (b *bench) redsyncWaiter(key string) (waiter, error) {
+	c, err := b.goRedis(1)
+	if err != nil {
+		return nil, err
+	}
+	m := redsync.New(goredis.NewPool(c)).NewMutex(key, redsync.WithExpiry(lockTTL), redsync.WithTries(math.MaxInt))
+	return func(ctx context.Context) (func() error, error) {
+		ctx = context.WithoutCancel(ctx)
+		if err := m.LockContext(ctx); err != nil {
+			return nil, err
+		}
+		return func() error {
+			_, err := m.UnlockContext(ctx)
+			return err
+		}, nil
+	}, nil
 }

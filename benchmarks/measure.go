@@ -22,23 +22,26 @@ func (d *duel) add(ours, other float64) {
 
 // interleave runs both sides in turns, ours first, after a round that does not count.
 func interleave(rounds int, ours, other side) (duel, error) {
-	var d duel
+	all, err := inTurns(rounds, ours, other)
+	return duel{all[0], all[1]}, err
+}
+
+// inTurns runs all sides in turns, after a round that does not count, and gives what each has measured in each round.
+func inTurns(rounds int, sides ...side) ([][]float64, error) {
+	all := make([][]float64, len(sides))
 	for round := range rounds + 1 {
-		runtime.GC() // nobody pays for what the other left
-		x, err := ours()
-		if err != nil {
-			return d, err
-		}
-		runtime.GC()
-		y, err := other()
-		if err != nil {
-			return d, err
-		}
-		if round > 0 {
-			d.add(x, y)
+		for i, s := range sides {
+			runtime.GC() // nobody pays for what the others left
+			v, err := s()
+			if err != nil {
+				return all, err
+			}
+			if round > 0 {
+				all[i] = append(all[i], v)
+			}
 		}
 	}
-	return d, nil
+	return all, nil
 }
 
 // ratios gives ours over other for each round.
@@ -59,12 +62,12 @@ func (d duel) differences() []float64 {
 	return r
 }
 
-// ratio is the figure of a comparison: the median of what each side measured and the median of the ratios.
+// ratio is the figure of a comparison: the median of what each side measured, and the ratios.
 func (d duel) ratio(unit string) figure {
 	return figure{
-		ours:  quantity{median(d.ours), unit},
-		other: quantity{median(d.other), unit},
-		value: median(d.ratios()),
+		ours:   quantity{median(d.ours), unit},
+		other:  quantity{median(d.other), unit},
+		rounds: d.ratios(),
 	}
 }
 
@@ -84,6 +87,9 @@ func quantile(v []float64, q float64) float64 {
 
 // An op is done again and again by one of several workers, which are counted from 0.
 type op func(ctx context.Context, worker int) error
+
+// A preparation gives what so many workers are to do.
+type preparation func(b *bench, ctx context.Context, workers int) (op, error)
 
 // rate gives how many times a second the workers do f, each one after the other. The error is that of one of them.
 func rate(ctx context.Context, workers int, d time.Duration, f op) (float64, error) {

@@ -47,12 +47,32 @@ func TestInterleaveEndsWithTheFirstError(t *testing.T) {
 func TestRatioIsTheMedianOfTheRounds(t *testing.T) {
 	d := duel{ours: []float64{10, 90, 30}, other: []float64{10, 100, 60}}
 	f := d.ratio("x")
-	want := figure{quantity{30, "x"}, quantity{60, "x"}, 0.9}
-	if f != want {
-		t.Errorf("got %v, want %v", f, want)
+	if f.ours != (quantity{30, "x"}) || f.other != (quantity{60, "x"}) || f.value() != 0.9 {
+		t.Errorf("got %v, %v", f, f.value())
+	}
+	if !slices.Equal(f.rounds, []float64{1, 0.9, 0.5}) {
+		t.Errorf("rounds are %v", f.rounds)
 	}
 	if got := d.differences(); !slices.Equal(got, []float64{0, -10, -30}) {
 		t.Errorf("differences are %v", got)
+	}
+}
+
+func TestEverybodyHasTheirTurn(t *testing.T) {
+	var order strings.Builder
+	sides := make([]side, 3)
+	for i := range sides {
+		sides[i] = func() (float64, error) {
+			order.WriteByte("abc"[i])
+			return float64(10*i + order.Len()), nil
+		}
+	}
+	all, err := inTurns(2, sides...)
+	if err != nil || order.String() != "abcabcabc" {
+		t.Errorf("order is %s, %v", &order, err)
+	}
+	if want := [][]float64{{4, 7}, {15, 18}, {26, 29}}; !slices.EqualFunc(all, want, slices.Equal) {
+		t.Errorf("got %v, want %v", all, want)
 	}
 }
 

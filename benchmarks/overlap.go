@@ -47,7 +47,7 @@ func overlap(ctx context.Context, b *bench) (figure, error) {
 	wg.Go(func() { x, ourErr = b.overlap(ctx, our) })
 	wg.Go(func() { y, theirErr = b.overlap(ctx, their) })
 	wg.Wait()
-	return figure{quantity{x, "s"}, quantity{y, "s"}, x}, errors.Join(ourErr, theirErr)
+	return figure{quantity{x, "s"}, quantity{y, "s"}, []float64{x}}, errors.Join(ourErr, theirErr)
 }
 
 // overlap does that with the lockings that open gives.

@@ -2,6 +2,7 @@ package benchmarks
 
 import (
 	"context"
+	"slices"
 
 	"github.com/redis/rueidis"
 
@@ -54,6 +55,43 @@ func spops(c rueidis.Client, set string) op {
 	}
 }
 
+// ourPairs prepares pair.
+func (b *bench) ourPairs(ctx context.Context, workers int) (op, error) {
+	a, err := b.pool(ctx, b.Sizes.Pool, nil)
+	if err != nil {
+		return nil, err
+	}
+	return pair(a, workers), nil
+}
+
+// noopPairs prepares noops.
+func (b *bench) noopPairs(ctx context.Context, _ int) (op, error) {
+	c, err := b.client()
+	if err != nil {
+		return nil, err
+	}
+	ns, err := b.space(ctx)
+	return noops(c, ns.Lock("nothing")), err
+}
+
+// spopPairs prepares spops on a set that is as large as our pool.
+func (b *bench) spopPairs(ctx context.Context, _ int) (op, error) {
+	c, err := b.client()
+	if err != nil {
+		return nil, err
+	}
+	ns, err := b.space(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for some := range slices.Chunk(members(b.Sizes.Pool), 10_000) {
+		if err := c.Do(ctx, c.B().Sadd().Key(ns.Pool()).Member(some...).Build()).Error(); err != nil {
+			return nil, err
+		}
+	}
+	return spops(c, ns.Pool()), nil
+}
+
 // compare gives the rates of two ops by as many workers.
 func (b *bench) compare(ctx context.Context, workers int, ours, other op) (figure, error) {
 	return b.compareRates(ctx, workers, "pairs/s", ours, other)
@@ -83,38 +121,30 @@ func (b *bench) compareTimes(ctx context.Context, workers int, ours, other op) (
 // pairs compares pairs with two calls of a script that does nothing.
 func pairs(workers int) func(ctx context.Context, b *bench) (figure, error) {
 	return func(ctx context.Context, b *bench) (figure, error) {
-		a, err := b.pool(ctx, b.Sizes.Pool, nil)
+		ours, err := b.ourPairs(ctx, workers)
 		if err != nil {
 			return figure{}, err
 		}
-		c, err := b.client()
+		floor, err := b.noopPairs(ctx, workers)
 		if err != nil {
 			return figure{}, err
 		}
-		return b.compare(ctx, workers, pair(a, workers), noops(c, a.Namespace().Lock("nothing")))
+		return b.compare(ctx, workers, ours, floor)
 	}
 }
 
 // spop compares pairs with SPOP and SADD on a set of as many members.
 func spop(ctx context.Context, b *bench) (figure, error) {
-	a, err := b.pool(ctx, b.Sizes.Pool, nil)
-	if err != nil {
-		return figure{}, err
-	}
-	c, err := b.client()
-	if err != nil {
-		return figure{}, err
-	}
-	ns, err := b.space(ctx)
-	if err != nil {
-		return figure{}, err
-	}
-	set := ns.Pool()
-	if err := c.Do(ctx, c.B().Sadd().Key(set).Member(members(b.Sizes.Pool)...).Build()).Error(); err != nil {
-		return figure{}, err
-	}
 	const workers = 512
-	return b.compare(ctx, workers, pair(a, workers), spops(c, set))
+	ours, err := b.ourPairs(ctx, workers)
+	if err != nil {
+		return figure{}, err
+	}
+	set, err := b.spopPairs(ctx, workers)
+	if err != nil {
+		return figure{}, err
+	}
+	return b.compare(ctx, workers, ours, set)
 }
 
 // withPolicy compares pairs under the default policy, with an updater, with pairs under none.

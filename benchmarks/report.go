@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,7 +15,7 @@ type quantity struct {
 	unit  string
 }
 
-// String has three significant digits, or all digits before the point, in groups.
+// String has three significant digits, two if it is small, or all digits before the point, in groups.
 func (q quantity) String() string {
 	s := number(q.value)
 	if q.unit != "" {
@@ -26,6 +27,10 @@ func (q quantity) String() string {
 func number(v float64) string {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return "-"
+	}
+	if small := math.Abs(v); small > 0 && small < 0.1 {
+		s := strconv.FormatFloat(v, 'f', 1-int(math.Floor(math.Log10(small))), 64)
+		return strings.TrimRight(s, "0")
 	}
 	decimals := 2
 	for limit := 10.0; decimals > 0 && math.Abs(v) >= limit; limit *= 10 {
@@ -53,30 +58,42 @@ func grouped(digits string) string {
 	return sign + digits
 }
 
+// span writes the smallest and the largest of some values.
+func span(v []float64) string {
+	if len(v) < 2 {
+		return ""
+	}
+	return number(slices.Min(v)) + "–" + number(slices.Max(v))
+}
+
 // maxName is the longest name of a goal.
 const maxName = 20
 
-var rowFormat = "%-" + strconv.Itoa(maxName) + "s %18s %18s %10s  %-10s %s\n"
+var rowFormat = "%-" + strconv.Itoa(maxName) + "s %18s %18s %10s %13s  %-10s %s\n"
 
 func writeHeader(w io.Writer) {
-	fmt.Fprintf(w, rowFormat, "name", "ours", "other", "ratio", "goal", "")
+	fmt.Fprintf(w, rowFormat, "name", "ours", "other", "ratio", "of rounds", "goal", "")
 }
 
-// writeFigure prints the line of one goal.
-func writeFigure(w io.Writer, g goal, f figure) {
+// writeResult prints the line of one goal. It is one line, whatever the error.
+func writeResult(w io.Writer, r *result) {
+	if r.err != nil {
+		fmt.Fprintf(w, rowFormat, r.name, "-", "-", "-", "", r.bound, "short: "+oneLine(r.err))
+		return
+	}
 	verdict := "short"
-	if g.bound.kept(f.value) {
+	if r.met() {
 		verdict = "ok"
 	}
-	other := ""
-	if f.other != (quantity{}) {
-		other = f.other.String()
-	}
-	fmt.Fprintf(w, rowFormat, g.name, f.ours, other, quantity{f.value, g.bound.unit}, g.bound, verdict)
+	fmt.Fprintf(w, rowFormat, r.name, r.ours, r.against(), quantity{r.value(), r.bound.unit}, span(r.rounds), r.bound, verdict)
 }
 
-// writeFailure prints the line of a goal that could not be measured. It is one line, whatever the error.
-func writeFailure(w io.Writer, g goal, err error) {
-	why := strings.Join(strings.Fields(err.Error()), " ")
-	fmt.Fprintf(w, rowFormat, g.name, "-", "-", "-", g.bound, "short: "+why)
+// against is what ours is compared with, if it is with anything.
+func (f figure) against() string {
+	if f.other == (quantity{}) {
+		return ""
+	}
+	return f.other.String()
 }
+
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -19,6 +19,9 @@ func TestQuantitiesAreReadable(t *testing.T) {
 		{quantity{0.8, ""}, "0.80"},
 		{quantity{0.85499, ""}, "0.85"},
 		{quantity{-0.1234, "ms"}, "-0.12 ms"},
+		{quantity{0.01, ""}, "0.01"},
+		{quantity{-0.00041234, ""}, "-0.00041"},
+		{quantity{0.0996, ""}, "0.1"},
 		{quantity{12.345, "µs"}, "12.3 µs"},
 		{quantity{10, ""}, "10"},
 		{quantity{123.4, "ns"}, "123 ns"},
@@ -58,10 +61,10 @@ func TestBounds(t *testing.T) {
 func TestLinesAreAligned(t *testing.T) {
 	var out strings.Builder
 	writeHeader(&out)
-	g := goal{"bulk-wait", atMost(2, "ms")}
-	writeFigure(&out, g, figure{quantity{1.5, "ms"}, quantity{0.25, "ms"}, 1.25})
-	writeFigure(&out, goal{"leases-goroutines", atMost(10, "")}, figure{ours: quantity{12, ""}, value: 12})
-	writeFailure(&out, g, errors.New("no\n  members"))
+	g := goal{name: "bulk-wait", bound: atMost(2, "ms")}
+	writeResult(&out, &result{goal: g, figure: figure{quantity{1.5, "ms"}, quantity{0.25, "ms"}, []float64{1.25, 1, 1.5}}})
+	writeResult(&out, &result{goal: goal{name: "leases-goroutines", bound: atMost(10, "")}, figure: once(12, "")})
+	writeResult(&out, &result{goal: g, err: errors.New("no\n  members")})
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	if len(lines) != 4 {
 		t.Fatalf("%d lines:\n%s", len(lines), &out)
@@ -75,7 +78,7 @@ func TestLinesAreAligned(t *testing.T) {
 	if column(lines[0], "goal") != column(lines[1], "≤") || column(lines[1], "≤") != column(lines[2], "≤") {
 		t.Errorf("columns differ:\n%s", &out)
 	}
-	for _, part := range []string{"bulk-wait ", " 1.50 ms ", " 0.25 ms ", " 1.25 ms "} {
+	for _, part := range []string{"bulk-wait ", " 1.50 ms ", " 0.25 ms ", " 1.25 ms ", " 1–1.50 "} {
 		if !strings.Contains(lines[1], part) {
 			t.Errorf("no %q in %q", part, lines[1])
 		}
@@ -90,13 +93,14 @@ func column(line, text string) int {
 
 func TestTheTableNamesEachGoalOnce(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, e := range experiments() {
-		for _, g := range e.goals {
-			if g.name == "" || seen[g.name] || utf8.RuneCountInString(g.name) > maxName {
-				t.Errorf("%q: twice, or no name for a table", g.name)
-			}
-			seen[g.name] = true
+	for g := range goals() {
+		if g.name == "" || seen[g.name] || utf8.RuneCountInString(g.name) > maxName {
+			t.Errorf("%q: twice, or no name for a table", g.name)
 		}
+		if g.about == "" {
+			t.Errorf("the page does not say what %s is", g.name)
+		}
+		seen[g.name] = true
 	}
 	for _, name := range []string{
 		"pair-1", "pair-8", "pair-64", "pair-512", "spop-512", "policy-1", "size", "bulk-wait", "bulk-rate",

@@ -178,8 +178,7 @@ func startIdle(ctx context.Context, b *bench) (figure, error) {
 // few is how many tasks wait in a queue that is not deep.
 const few = 100
 
-// depth compares the rate of tasks through a queue in which many wait with that through one where few do. Each worker
-// submits one and waits until one is done, so that the number of those that wait stays.
+// depth compares the rate of tasks through a queue in which many wait with that through one where few do.
 func depth(ctx context.Context, b *bench) (figure, error) {
 	const workers = 64
 	deep, err := b.steady(ctx, workers, b.Sizes.Large)
@@ -191,46 +190,4 @@ func depth(ctx context.Context, b *bench) (figure, error) {
 		return figure{}, err
 	}
 	return b.compareRates(ctx, workers, "tasks/s", deep, shallow)
-}
-
-// steady prepares a queue in which so many tasks wait, however many are submitted and done by as many workers as it has
-// handlers.
-func (b *bench) steady(ctx context.Context, workers, waiting int) (op, error) {
-	ns, err := b.taskSpace(ctx)
-	if err != nil {
-		return nil, err
-	}
-	client, err := b.backend(ctx)
-	if err != nil {
-		return nil, err
-	}
-	worker, err := b.backend(ctx)
-	if err != nil {
-		return nil, err
-	}
-	q := newQueue(client, ns, task.ServerConfig{})
-	if err := fill(ctx, q, waiting+workers); err != nil { // the handlers have begun that many
-		return nil, err
-	}
-	turns := make(chan struct{})
-	b.listen(ctx, newQueue(worker, ns, task.ServerConfig{Concurrency: workers}), func(ctx context.Context, t *task.Task[int]) (int, error) {
-		select {
-		case turns <- struct{}{}:
-			return t.Params(), nil
-		case <-ctx.Done():
-			return 0, context.Cause(ctx)
-		}
-	})
-	put := submit(q)
-	return func(ctx context.Context, worker int) error {
-		if err := put(ctx, worker); err != nil {
-			return err
-		}
-		select {
-		case <-turns:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}, nil
 }

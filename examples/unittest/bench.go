@@ -1,7 +1,7 @@
 // Package unittest shows how to test code that uses a pool.
 //
 // [Bench] is the code: it runs measurements on test devices that are shared by everybody. Its test runs on the memory
-// backend in a bubble of testing/synctest, where time is virtual: an hour of leases passes in a microsecond, and what is
+// backend in a bubble of testing/synctest, where time is virtual: an hour of leases passes in milliseconds, and what is
 // to happen after a minute happens after exactly a minute. There is nothing to mock and nothing to wait for.
 package unittest
 

@@ -2,6 +2,10 @@
 PACKAGES  = $(shell go list -m -f '{{.Dir}}/...')
 TESTFLAGS ?= -count=1
 FUZZTIME  ?= 10s
+STRESS_SECONDS ?= 60
+
+# Those whose own tests do without a server, if they have the tag memory.
+ON_MEMORY = ./backend ./backend/memory ./binding ./internal/lease ./lock ./policy ./pool ./task
 
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -24,8 +28,12 @@ race: server ## run all tests under the race detector
 	@go test -race $(TESTFLAGS) $(PACKAGES)
 
 .PHONY: test-containers
-test-containers: ## run the integration tests against a server in a container
-	@cd integration && INTEGRATION_SERVER=container go test $(TESTFLAGS) ./...
+test-containers: ## test with servers in containers that are paused, killed and started again; needs Docker
+	@cd integration && INTEGRATION_SERVER=container go test $(TESTFLAGS) -run Container ./...
+
+.PHONY: stress
+stress: server ## work for STRESS_SECONDS while processes are killed, watch that everything holds, and look for leftovers
+	@cd integration && go run ./cmd/redisalloc-stress -duration $(STRESS_SECONDS)s $(if $(REDIS_URL),,-restart 10s)
 
 .PHONY: lint
 lint: ## check style, common mistakes and which package imports which
@@ -36,13 +44,19 @@ bench: server ## run the benchmarks of all modules
 	@go test -run '^$$' -bench . -benchmem $(PACKAGES)
 
 .PHONY: goals
-goals: server ## measure the speed goals, ours against others
-	@cd benchmarks && go run ./cmd/goals
+goals: server ## measure the speed goals, ours against others, and write BENCHMARKS.md
+	@cd benchmarks && go run $$(git rev-parse >/dev/null 2>&1 && echo -buildvcs=true) ./cmd/goals -page ../BENCHMARKS.md
 
 .PHONY: cover
-cover: server ## write cover.out and print the coverage of each function
-	@go test $(TESTFLAGS) -coverpkg=./... -coverprofile=cover.out $(PACKAGES)
-	@go tool cover -func=cover.out
+cover: ## print how much of each package its own tests on memory cover; it fails below 90 %
+	@go test $(TESTFLAGS) -tags memory -cover $(ON_MEMORY) | awk ' \
+		/^ok/ { printf "%6.1f %%  %s\n", $$5, $$2; if ($$5 + 0 < 90) short = 1; next } \
+		{ print; short = 1 } \
+		END { exit short }'
+
+.PHONY: mutants
+mutants: ## break pool, lock and task in a thousand ways and look whether their tests notice; it fails below 90 %
+	@go run ./internal/mutants -skip HundredThousand pool lock task
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for FUZZTIME

@@ -21,7 +21,8 @@ type lockTwin struct {
 	rooms    [2]*lockRoom
 	backends [2]*Backend
 	tokens   int
-	known    []backend.Held // once asked for
+	known    []backend.Held                // once asked for
+	waited   map[string][]backend.LockItem // what the tokens that were ready to wait asked for: nobody waits for two things under one
 }
 
 var lockTwinNames = []string{"a", "b", "c"}
@@ -36,7 +37,7 @@ func TestShortWays(t *testing.T) {
 		w.backends[i] = w.rooms[i].process(url, func(o *options) { o.roundabout = i == 1 })
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		w.known, w.tokens = nil, 0
+		w.known, w.tokens, w.waited = nil, 0, map[string][]backend.LockItem{}
 		for _, r := range w.rooms {
 			r.ns.Prefix = redistest.Prefix(t)
 		}
@@ -125,6 +126,7 @@ func (w *lockTwin) silence(rt *rapid.T) {
 	joins := rapid.Bool().Draw(rt, "joins")
 	if joins {
 		w.known = append(w.known, backend.Held{Member: "a", Token: token})
+		w.waited[token] = []backend.LockItem{item("a")}
 	}
 	w.send(rt, []func(*lockRoom) *part{func(r *lockRoom) *part {
 		if joins {
@@ -178,6 +180,10 @@ func (w *lockTwin) part(rt *rapid.T) func(r *lockRoom) *part {
 		if rapid.IntRange(0, 5).Draw(rt, "once more") == 0 {
 			op.req.Token = w.held(rt).Token
 		}
+		if items, again := w.waited[op.req.Token]; again {
+			op.req.Items = items
+		}
+		w.waited[op.req.Token] = op.req.Items
 	case 8:
 		op.mark, op.req.Again, op.req.Token = fmt.Sprint("mark", w.tokens), true, w.held(rt).Token
 	case 9:

@@ -3,8 +3,8 @@ package backend
 import "time"
 
 // Observer is told what happens to leases, pools and tasks, in the process where it happens. Observe is called
-// synchronously, also from renewal and hand-over: it must be quick, must not block and must not call back.
-// Adapters for metrics and traces implement it.
+// synchronously, also from renewal and hand-over: it must be quick, must not block and must not call back. A panic is logged,
+// and changes nothing else. Adapters for metrics and traces implement it.
 type Observer interface {
 	Observe(Event)
 }

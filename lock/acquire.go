@@ -257,18 +257,8 @@ func (c *core) observeAll(kind backend.EventKind, items []backend.LockItem, e ba
 	e.Kind, e.Namespace = kind, c.ns
 	for i := range items {
 		e.Member = items[i].Name
-		c.observe(e)
+		lease.Observe(c.cfg.Observer, c.cfg.Logger, e)
 	}
-}
-
-// observe tells the observer, whose panics are nobody else's problem.
-func (c *core) observe(e backend.Event) {
-	defer func() {
-		if v := recover(); v != nil {
-			c.logger().Error("observer failed", "error", fmt.Sprint(v))
-		}
-	}()
-	c.cfg.Observer.Observe(e)
 }
 
 func (c *core) logger() *slog.Logger {

@@ -99,7 +99,7 @@ func TestAnObserverThatPanicsHarmsNobody(t *testing.T) {
 		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	unlock(t, hold(t, m))
-	require.Contains(t, log.String(), "observer failed")
+	require.Contains(t, log.String(), "observer panicked")
 	require.Contains(t, log.String(), "oops")
 }
 

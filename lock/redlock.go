@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Redlock locks names on several servers that know nothing of each other: who has a name on a quorum of them, by default
@@ -241,16 +242,8 @@ func (r *Redlock) isClosed() bool {
 	}
 }
 
-// observe tells the observer, whose panics are nobody else's problem.
+// observe tells the observer.
 func (r *Redlock) observe(e backend.Event) {
-	if r.cfg.Observer == nil {
-		return
-	}
-	defer func() {
-		if v := recover(); v != nil {
-			r.cfg.Logger.Error("observer failed", "error", fmt.Sprint(v))
-		}
-	}()
 	e.Namespace = r.ns
-	r.cfg.Observer.Observe(e)
+	lease.Observe(r.cfg.Observer, r.cfg.Logger, e)
 }

@@ -212,20 +212,8 @@ func (a *Allocator[T]) traitsOf(obj T) traits {
 	return a.traits
 }
 
-// observe tells the observer, whose panics are nobody else's problem.
-func (a *Allocator[T]) observe(e backend.Event) {
-	if a.cfg.Observer == nil {
-		return
-	}
-	var err error
-	defer func() {
-		if err != nil {
-			a.cfg.Logger.Error("observer failed", "error", err)
-		}
-	}()
-	defer caught("observer", &err)
-	a.cfg.Observer.Observe(e)
-}
+// observe tells the observer.
+func (a *Allocator[T]) observe(e backend.Event) { lease.Observe(a.cfg.Observer, a.cfg.Logger, e) }
 
 // lost is told of leases that ended without their holder.
 func (a *Allocator[T]) lost(h *lease.Hold, why error) {

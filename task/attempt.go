@@ -205,5 +205,5 @@ func (a *attempt) observe(e backend.Event) {
 	if e.Duration == 0 {
 		e.Duration = time.Since(a.begun)
 	}
-	o.Observe(e)
+	lease.Observe(o, a.queue.logger, e)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // runLocal does a task in this process: one attempt.
@@ -88,7 +89,7 @@ func (l *local[P, R]) main(ctx context.Context) {
 func (l *local[P, R]) observe(e backend.Event) {
 	if o := l.q.cfg.Observer; o != nil {
 		e.Namespace, e.Member = l.q.ns, l.run.info.ID
-		o.Observe(e)
+		lease.Observe(o, l.q.cfg.Logger, e)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // submission is a task about to be submitted.
@@ -99,8 +100,8 @@ func (q *core) encodeInto(s *submission, params any) (err error) {
 func (q *core) submit(ctx context.Context, s *submission) (backend.SubmitReply, error) {
 	s.req.Forget = q.done.some()
 	reply, err := q.be.Submit(ctx, s.req)
-	if err == nil && reply.Created && q.cfg.Observer != nil {
-		q.cfg.Observer.Observe(backend.Event{Kind: backend.EventSubmitted, Namespace: q.ns, Member: s.req.ID})
+	if err == nil && reply.Created {
+		lease.Observe(q.cfg.Observer, q.cfg.Logger, backend.Event{Kind: backend.EventSubmitted, Namespace: q.ns, Member: s.req.ID})
 	}
 	return reply, err
 }

@@ -283,6 +283,29 @@ func TestResultsThatCannotBeSent(t *testing.T) {
 	})
 }
 
+// An observer is told on our goroutines, and in the midst of things: what it does wrong does not become the task's trouble.
+func TestAnObserverThatPanicsHarmsNoTask(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.cfg.Observer = backend.ObserverFunc(func(e backend.Event) { panic("told of " + e.Kind.String()) })
+		q := queueOf[int, int](r, "q").WithLocal(echo[int])
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			if t.Attempt() == 1 {
+				return 0, errOops
+			}
+			return t.Params(), nil
+		})
+		for _, p := range []task.Policy{task.Remote, task.Local} {
+			got, err := q.Query(r.Context(), 42, p, task.Retries(1))
+			require.NoError(r, err)
+			assert.Equal(r, 42, got)
+		}
+		synctest.Wait()
+		for _, kind := range []backend.EventKind{backend.EventSubmitted, backend.EventStarted, backend.EventRetried, backend.EventDone} {
+			assert.Contains(r, r.logged(), "told of "+kind.String())
+		}
+	})
+}
+
 func TestObserversAndLoggersOfServers(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		var mine []backend.Event

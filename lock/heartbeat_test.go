@@ -320,7 +320,7 @@ func TestAMemberOfPythonsIsOneOfThem(t *testing.T) {
 		b := lock.NewHeartbeat(s, ns, lock.HeartbeatConfig{TTL: time.Minute})
 		pool, ctx := lock.NewPool(s, ns), t.Context()
 		for id, ttl := range map[string]time.Duration{"4711": time.Minute, "4712": time.Hour, "4713": backend.NoExpiry} {
-			require.NoError(t, pool.Locks().Update(ctx, id, lock.DefaultKeyValue, ttl))
+			require.NoError(t, pool.Locks().Update(ctx, id, "1", ttl))
 			_, err := pool.Extend(ctx, []string{id})
 			require.NoError(t, err)
 		}

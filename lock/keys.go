@@ -10,12 +10,6 @@ import (
 	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
-// Defaults of Python's locks, for those who share names with it.
-const (
-	DefaultKeyValue = "1"
-	DefaultKeyTTL   = 120 * time.Second
-)
-
 // KeysBackend is what [Keys] needs of a backend. Every backend.Backend has it.
 type KeysBackend interface {
 	backend.Values
@@ -24,7 +18,8 @@ type KeysBackend interface {
 
 // Keys locks names the plain way: a name is locked while it has a value, the value says who has it or anything else, and
 // whoever knows the name can unlock it. It is Python's RedisLock (with suffix "lock" there) and ThreadLock, on the same
-// keys; the locks of [Mutex] and its like are the same names, too.
+// keys; the locks of [Mutex] and its like are the same names, too. Where Python's caller says nothing else, the value is "1"
+// and the TTL 120 seconds.
 //
 // Nothing here is a handle, is renewed, waits or has a fence: that is what [Mutex] is for. Other than TryLock of a Mutex,
 // Lock may get a name that has just become free before those who wait for it in line; they go on waiting.

@@ -142,11 +142,11 @@ func TestPythonsLocksAreRespectedAndRespectOurs(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "1", state.Value)
 	assert.InDelta(t, 90*time.Second, state.TTL, float64(30*time.Second))
-	assert.Equal(t, lock.StatusLocked, state.Status(lock.DefaultKeyTTL))
+	assert.Equal(t, lock.StatusLocked, state.Status(2*time.Minute))
 	assert.Equal(t, lock.StatusUnavailable, state.Status(time.Minute))
 	_, err = lock.NewMutex(be, ns, "job", lock.Config{}).TryLock(ctx)
 	require.ErrorIs(t, err, lock.ErrLocked)
-	yes(t, true)(k.RLock(ctx, "job", lock.DefaultKeyValue, time.Hour))
+	yes(t, true)(k.RLock(ctx, "job", "1", time.Hour))
 	assert.Greater(t, len(python.do("PTTL", job)), len("120000"))
 	yes(t, true)(k.Unlock(ctx, "job"))
 	python.says("0", "EXISTS", job)
@@ -259,7 +259,7 @@ func TestAPoolIsPythonsPool(t *testing.T) {
 	for name, want := range map[string]lock.Status{
 		"a": lock.StatusFree, "b": lock.StatusLocked, "hash": lock.StatusError, "list": lock.StatusLocked,
 	} {
-		assert.Equal(t, want, all[name].Status(lock.DefaultKeyTTL), name)
+		assert.Equal(t, want, all[name].Status(2*time.Minute), name)
 	}
 	assert.Equal(t, "1", all["b"].Value)
 	assert.Empty(t, all["hash"].Value)
@@ -270,7 +270,7 @@ func TestAPoolIsPythonsPool(t *testing.T) {
 	_, err = p.Extend(ctx, []string{"c"})
 	require.NoError(t, err)
 	python.says("1", "SISMEMBER", ns.Pool(), "c")
-	yes(t, true)(p.Locks().Lock(ctx, "c", lock.DefaultKeyValue, lock.DefaultKeyTTL))
+	yes(t, true)(p.Locks().Lock(ctx, "c", "1", 2*time.Minute))
 	python.says("1 1", "MGET", ns.Lock("b"), ns.Lock("c"))
 	require.NoError(t, p.Assign(ctx, []string{"x"}))
 	python.says("x", "SMEMBERS", ns.Pool())

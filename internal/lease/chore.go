@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -95,15 +96,15 @@ func (k *keeper) tidy(l *lane) {
 			break
 		}
 		k.mu.Unlock()
-		err := k.do(l, chores)
+		again := k.attempt(l, chores)
 		k.mu.Lock()
-		if err == nil {
+		if len(again) == 0 {
 			l.tidying.recovered()
 			continue
 		}
 		l.tidying.failed(k.now(), chorePace, chorePace)
-		for _, c := range chores {
-			if unanswered(err) && !c.g.closed {
+		for _, c := range again {
+			if !c.g.closed {
 				l.chores = append(l.chores, c)
 			}
 		}
@@ -111,6 +112,22 @@ func (k *keeper) tidy(l *lane) {
 	l.tidying.workers--
 	k.tidying = false
 	k.ended()
+}
+
+// attempt does chores and gives those that are to be tried again. What the store refuses is given up; which of several
+// it refuses is found out by halves.
+func (k *keeper) attempt(l *lane, chores []chore) (again []chore) {
+	err := k.do(l, chores)
+	switch half := len(chores) / 2; {
+	case err == nil:
+		return nil
+	case unanswered(err):
+		return chores
+	case half > 0:
+		return slices.Concat(k.attempt(l, chores[:half]), k.attempt(l, chores[half:]))
+	default:
+		return nil
+	}
 }
 
 // do does chores in one call.

@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -110,6 +111,38 @@ func TestManyReleasesInAnOutageAreCaughtUpInBatches(t *testing.T) {
 		<-time.After(time.Second)
 		require.Equal(t, 2500, s.free(t, ns))
 		require.LessOrEqual(t, s.returns, 4)
+	})
+}
+
+// What the store refuses to take back does not keep it from taking back the rest.
+func TestOneThatCannotBeGivenBackDoesNotHoldUpOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const leases = 7
+		s := newStore(t, leases)
+		g := keep(t, s, lease.Config{})
+		holds := make([]*lease.Hold, leases)
+		for i := range holds {
+			holds[i] = s.take(t, g, ns, lease.Terms{TTL: time.Hour})
+		}
+		s.set(func() {
+			s.onReturn = func(context.Context, backend.ReturnRequest) error { return backend.ErrUnavailable }
+		})
+		for _, h := range holds {
+			require.ErrorIs(t, h.Release(t.Context()), backend.ErrUnavailable)
+		}
+		bad := holds[3].Key()
+		s.set(func() {
+			s.onReturn = func(_ context.Context, req backend.ReturnRequest) error {
+				if slices.ContainsFunc(req.Items, func(it backend.Held) bool { return it.Member == bad }) {
+					return backend.ErrWrongType
+				}
+				return nil
+			}
+		})
+		<-time.After(time.Second)
+		require.Equal(t, leases-1, s.free(t, ns))
+		require.False(t, g.Busy(), "it is given up")
 	})
 }
 

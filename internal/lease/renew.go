@@ -133,7 +133,7 @@ func (k *keeper) renew(l *lane, b *batch) {
 
 	k.mu.Lock()
 	now := k.now()
-	var ended []*Hold
+	var late, gone []*Hold // h.fate may be another one by the time that they are told
 	next := 0
 	for _, h := range b.holds {
 		i := next
@@ -149,12 +149,12 @@ func (k *keeper) renew(l *lane, b *batch) {
 		switch {
 		case h.deadlineAt() <= now: // too late, whatever the answer: somebody may have seen that it is over
 			k.end(h, expired)
-			ended = append(ended, h)
+			late = append(late, h)
 		case err != nil:
 			h.makeDue()
 		case slices.Contains(renewed[i:next], false):
 			k.end(h, lost)
-			ended = append(ended, h)
+			gone = append(gone, h)
 			h.abandon(renewed[i:next], now)
 		default:
 			h.doubt = 0
@@ -182,8 +182,11 @@ func (k *keeper) renew(l *lane, b *batch) {
 	k.mu.Unlock()
 	close(b.done)
 
-	for _, h := range ended {
-		h.tell(h.fate)
+	for _, h := range late {
+		h.tell(expired)
+	}
+	for _, h := range gone {
+		h.tell(lost)
 	}
 	if err != nil && k.ctx.Err() == nil {
 		b.holds[0].group.cfg.Logger.Warn("leases not renewed, trying again", "namespace", l.ns.String(),

@@ -390,3 +390,30 @@ func TestAtReconnectionEveryLeaseIsAskedAbout(t *testing.T) {
 		require.InDelta(t, 59*time.Second, state.Members[0].TTL, float64(5*time.Millisecond))
 	})
 }
+
+// A holder that sees the end by itself and releases, before anybody was told of the loss, does not hide it.
+func TestALossIsToldOfThoughTheHolderHasReleased(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, 2)
+		var told []*lease.Hold
+		var holds []*lease.Hold
+		g := keep(t, s, lease.Config{OnLost: func(h *lease.Hold, why error) {
+			require.ErrorIs(t, why, lease.ErrLost)
+			if told = append(told, h); len(told) == 1 { // both are lost by now
+				for _, h := range holds {
+					require.ErrorIs(t, h.Release(t.Context()), lease.ErrLost)
+				}
+			}
+		}})
+		holds = append(holds, s.take(t, g, ns, minute(true)), s.take(t, g, ns, minute(true)))
+		s.set(func() {
+			s.answered = func(reply backend.RenewReply, err error) (backend.RenewReply, error) {
+				clear(reply.Renewed)
+				return reply, err
+			}
+		})
+		<-time.After(time.Minute)
+		require.ElementsMatch(t, holds, told)
+	})
+}

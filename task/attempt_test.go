@@ -80,6 +80,64 @@ func TestCancelEndsTheHandler(t *testing.T) {
 	})
 }
 
+// Only what names both the task and the lease of an attempt ends it.
+func TestACancelOfAnotherAttemptEndsNothing(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.lost = make(chan backend.Held)
+		tokens := make(chan string, 2)
+		r.cfg.Server.Observer = backend.ObserverFunc(func(e backend.Event) { tokens <- e.Token })
+		q := queueOf[int, int](r, "q")
+		h, ended := causes(r, q)
+		listen(r, q, h)
+		handle := submit(r, q, 1)
+		token := <-tokens
+		r.lost <- backend.Held{Member: handle.ID(), Token: "another"}
+		r.lost <- backend.Held{Member: "another", Token: token}
+		synctest.Wait()
+		assert.Empty(r, ended)
+		r.lost <- backend.Held{Member: handle.ID(), Token: token}
+		assert.ErrorIs(r, <-ended, task.ErrCancelled)
+	})
+}
+
+// The lease of what has ended in the store is not renewed until the handler returns.
+func TestWhatHasEndedIsNotRenewed(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts []task.Option
+		end  func(h *task.Handle[int]) error
+	}{
+		"cancelled": {end: func(h *task.Handle[int]) error { return h.Cancel(context.Background()) }},
+		"expired":   {opts: []task.Option{task.Timeout(time.Second)}, end: func(*task.Handle[int]) error { <-time.After(time.Second); return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMemory(t, func(r *rig) {
+				r.cfg.Server.LeaseTTL = 9 * time.Second
+				q := queueOf[int, int](r, "q")
+				end := listen(r, q, func(ctx context.Context, _ *task.Task[int]) (int, error) {
+					<-ctx.Done()
+					<-time.After(time.Minute)
+					return 0, nil
+				})
+				h := submit(r, q, 1, c.opts...)
+				synctest.Wait()
+				require.NoError(r, c.end(h))
+				synctest.Wait()
+				renewals := 0
+				r.on(func(_ context.Context, req any) error {
+					if _, renew := req.(backend.RenewRequest); renew {
+						renewals++
+					}
+					return nil
+				})
+				<-time.After(2 * time.Minute)
+				assert.Zero(r, renewals)
+				r.on(nil)
+				end()
+			})
+		})
+	}
+}
+
 func TestALostLeaseEndsTheHandler(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")

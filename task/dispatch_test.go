@@ -129,6 +129,20 @@ func TestWhatIsDueIsBegunInTime(t *testing.T) {
 	})
 }
 
+// The server itself sees to it, whether or not anybody waits for the task.
+func TestWhatIsDueIsBegunInTimeWithoutAWaiter(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		var began time.Time
+		listen(r, q, func(context.Context, *task.Task[int]) (int, error) { began = time.Now(); return 0, nil })
+		submitted := time.Now()
+		submit(r, q, 1, task.Delay(time.Second))
+		<-time.After(time.Minute)
+		synctest.Wait()
+		assert.Equal(r, time.Second, began.Sub(submitted))
+	})
+}
+
 func TestManyAreDueAtOnce(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[int, int](r, "q")
@@ -200,6 +214,69 @@ func TestSharesOfQueues(t *testing.T) {
 			of[name]++
 		}
 		assert.Equal(r, map[string]int{"a": 30, "b": 10}, of)
+		close(g.through)
+		synctest.Wait()
+	})
+}
+
+// A queue that had no tasks while others had has no claim to what it missed.
+func TestAQueueThatWasIdleHasSavedNothingUp(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		a, b := queueOf[string, string](r, "a"), queueOf[string, string](r, "b")
+		for range 30 {
+			submit(r, a, "a")
+		}
+		g := newGate()
+		s := task.NewServer(r.store, ns, task.ServerConfig{Concurrency: 1})
+		require.NoError(r, task.Serve(s, a, pass[string](g), task.ServeConfig{}))
+		require.NoError(r, task.Serve(s, b, pass[string](g), task.ServeConfig{}))
+		r.run(s.Run)
+		through := func(n int) {
+			for range n {
+				g.running()
+				g.through <- struct{}{}
+			}
+		}
+		through(10)
+		require.Len(r, g.begun(), 11)
+		for range 10 {
+			submit(r, b, "b")
+		}
+		through(10)
+		ofB := 0
+		for _, name := range g.begun()[11:] {
+			if name == "b" {
+				ofB++
+			}
+		}
+		assert.InDelta(r, 5, ofB, 1)
+		close(g.through)
+		synctest.Wait()
+	})
+}
+
+// A server that is full says that it lives and takes nothing: the shares are what they were.
+func TestAFullServerKeepsItsShares(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		a, b := queueOf[string, string](r, "a"), queueOf[string, string](r, "b")
+		for range 20 {
+			submit(r, a, "a")
+			submit(r, b, "b")
+		}
+		g := newGate()
+		s := task.NewServer(r.store, ns, task.ServerConfig{Concurrency: 1})
+		require.NoError(r, task.Serve(s, a, pass[string](g), task.ServeConfig{}))
+		require.NoError(r, task.Serve(s, b, pass[string](g), task.ServeConfig{}))
+		r.run(s.Run)
+		for range 9 {
+			<-time.After(time.Minute)
+			g.through <- struct{}{}
+		}
+		of := map[string]int{}
+		for _, name := range g.begun() {
+			of[name]++
+		}
+		assert.Equal(r, map[string]int{"a": 5, "b": 5}, of)
 		close(g.through)
 		synctest.Wait()
 	})
@@ -308,6 +385,8 @@ func TestWhatCannotBeServed(t *testing.T) {
 		}
 		bad(task.Serve(good, elsewhere, echo, task.ServeConfig{}))
 		bad(task.Serve(good, other, echo, task.ServeConfig{}))
+		another := task.NewQueue[int, int](&store{Backend: r.Backend}, ns, "q", task.Config{})
+		bad(task.Serve(good, another, echo, task.ServeConfig{}))
 		bad(task.Serve(good, q, nil, task.ServeConfig{}))
 		bad(task.Serve(good, task.NewQueue[int, int](r.store, ns, "", task.Config{}), echo, task.ServeConfig{}))
 		for _, cfg := range []task.ServeConfig{{Concurrency: -1}, {Weight: -1}, {Weight: 1001}, {MaxParked: -1}} {
@@ -326,6 +405,13 @@ func TestWhatCannotBeServed(t *testing.T) {
 			bad(s.Run(r.Context()))
 		}
 		bad(task.NewServer(nil, ns, task.ServerConfig{}).Run(r.Context()))
+
+		type strange struct { // cannot be compared
+			task.Backend
+			_ []int
+		}
+		odd := task.NewServer(strange{Backend: r.store}, ns, task.ServerConfig{})
+		require.NoError(r, task.Serve(odd, task.NewQueue[int, int](strange{Backend: r.store}, ns, "q", task.Config{}), echo, task.ServeConfig{}))
 
 		r.run(good.Run)
 		bad(task.Serve(good, queueOf[int, int](r, "late"), echo, task.ServeConfig{}))

@@ -2,6 +2,7 @@ package task_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,25 @@ func TestCancelWhileAServerDrains(t *testing.T) {
 	})
 }
 
+// Handlers are told of what was cancelled before the server said that it does not listen any more.
+func TestCancelJustBeforeAServerLeaves(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		h, ended := causes(r, q)
+		end := listen(r, q, h)
+		handle := submit(r, q, 1)
+		synctest.Wait()
+		r.on(func(_ context.Context, req any) error {
+			if fetch, ok := req.(backend.FetchRequest); ok && fetch.Leave {
+				assert.NoError(r, handle.Cancel(context.Background()))
+			}
+			return nil
+		})
+		assert.Zero(r, <-ending(end))
+		assert.ErrorIs(r, <-ended, task.ErrCancelled)
+	})
+}
+
 // A store that does not answer does not keep a server for long.
 func TestAServerEndsWithoutItsStore(t *testing.T) {
 	onMemory(t, func(r *rig) {
@@ -196,5 +216,27 @@ func TestWhatIsFetchedAtTheEndGoesBack(t *testing.T) {
 		end()
 		assert.Equal(r, task.Running, stateOf(r, handle).State)
 		assert.Contains(r, r.logged(), "leases have to run out")
+	})
+}
+
+// A server that has ended leaves nothing behind that goes on in the background.
+func TestNothingIsSentAfterTheEnd(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.cfg.Server.LeaseTTL, r.cfg.Server.Drain = time.Hour, -1
+		q := queueOf[int, int](r, "q")
+		end := listen(r, q, untilItEnds)
+		submit(r, q, 1)
+		synctest.Wait()
+		var calls atomic.Int32
+		r.on(func(context.Context, any) error {
+			calls.Add(1)
+			return backend.ErrUnavailable
+		})
+		<-ending(end)
+		sent := calls.Load()
+		assert.Positive(r, sent)
+		<-time.After(time.Hour)
+		assert.Equal(r, sent, calls.Load())
+		r.on(nil)
 	})
 }

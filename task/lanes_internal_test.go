@@ -2,6 +2,7 @@ package task
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -265,6 +266,27 @@ func TestEveryCallLooksEverywhere(t *testing.T) {
 	}
 }
 
+// However many queues are full, a call has no more lanes than it may and looks at every class of the others.
+func TestFullQueuesTakeNoLanes(t *testing.T) {
+	queues, rooms := make([]ServeConfig, maxServed), make([]int, maxServed)
+	for i := range queues {
+		queues[i].Weight = 1
+		if i >= maxServed/2 {
+			rooms[i] = 10
+		}
+	}
+	for _, strict := range []bool{false, true} {
+		lanes := newPlanner(strict, queues).lanes(10, rooms)
+		require.LessOrEqual(t, len(lanes), backend.MaxLanes)
+		seen := map[[2]int]bool{}
+		for _, lane := range lanes {
+			require.Positive(t, rooms[lane.Queue])
+			seen[[2]int{lane.Queue, int(lane.Class)}] = true
+		}
+		require.Len(t, seen, (maxServed-maxServed/2)*classes)
+	}
+}
+
 // When there was enough for everybody nobody has had more than others, whatever he took.
 func TestPlentyMakesAllEven(t *testing.T) {
 	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 3}})
@@ -282,4 +304,32 @@ func TestPlentyMakesAllEven(t *testing.T) {
 		require.Equal(t, make([]int64, classes), p.lines[i].classes.passes)
 		require.Zero(t, p.lines[i].taken)
 	}
+}
+
+// What was taken counts when all places are, although each queue has room left: others may have gone without.
+func TestWhatWasTakenCounts(t *testing.T) {
+	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 1}})
+	p.lanes(2, []int{2, 2})
+	p.took(0, backend.ClassHigh)
+	p.took(1, backend.ClassHigh)
+	p.settle(false, false)
+	require.NotZero(t, p.lines[0].classes.passes[0])
+
+	s := newShared(1, 1)
+	s.settle([]int{1, 0}, func(int) bool { return true })
+	require.Equal(t, []int64{0, 0}, s.passes, "nobody is kept waiting")
+}
+
+// The lanes that were given last are given again only if nobody had had more than others then.
+func TestLanesOfThoseWhoAreEven(t *testing.T) {
+	queues := []ServeConfig{{Weight: 1}, {Weight: 1}}
+	p := newPlanner(false, queues)
+	even := slices.Clone(p.lanes(2, []int{2, 2}))
+	require.Equal(t, even, p.lanes(2, []int{2, 2}))
+	p.took(0, backend.ClassHigh)
+	p.took(0, backend.ClassHigh)
+	p.settle(false, true)
+	require.NotEqual(t, even, p.lanes(2, []int{2, 2}))
+	p.settle(true, false)
+	require.Equal(t, even, p.lanes(2, []int{2, 2}))
 }

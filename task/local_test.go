@@ -22,7 +22,9 @@ func here(r *rig, h task.Handler[int, int], opts ...task.Option) (int, error) {
 func TestLocalRuns(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		begin := time.Now()
+		var of context.Context
 		got, err := here(r, func(ctx context.Context, t *task.Task[int]) (int, error) {
+			of = ctx
 			assert.Equal(r, "id", t.ID())
 			assert.Equal(r, begin, t.SubmittedAt())
 			assert.Equal(r, begin.Add(time.Minute), t.Deadline())
@@ -37,6 +39,7 @@ func TestLocalRuns(t *testing.T) {
 		assert.Equal(r, time.Second, time.Since(begin))
 		assert.Contains(r, r.logged(), "msg=hello queue=q id=id attempt=1")
 		assert.Equal(r, []string{"started", "done"}, r.observed())
+		require.ErrorIs(r, of.Err(), context.Canceled, "it ends with the handler")
 
 		typed := errors.New("typed")
 		_, err = here(r, func(context.Context, *task.Task[int]) (int, error) { return 0, typed })
@@ -44,6 +47,7 @@ func TestLocalRuns(t *testing.T) {
 		assert.Equal(r, []string{"started", "failed"}, r.observed())
 		_, err = here(r, func(context.Context, *task.Task[int]) (int, error) { panic("ouch") })
 		require.ErrorIs(r, err, &task.Error{Code: task.CodePanic})
+		require.ErrorContains(r, err, "ouch")
 		_, err = here(r, func(context.Context, *task.Task[int]) (int, error) { runtime.Goexit(); return 0, nil })
 		require.ErrorIs(r, err, &task.Error{Code: task.CodePanic})
 		_, err = here(r, nil)
@@ -62,11 +66,13 @@ func TestLocalRunsHaveALimit(t *testing.T) {
 
 		_, err = here(r, untilItEnds, task.AttemptTimeout(time.Hour), task.Timeout(time.Minute))
 		require.ErrorIs(r, err, task.ErrExpired)
+		assert.EqualError(r, err, `query "q": task expired`)
 		assert.Equal(r, time.Minute+time.Second, time.Since(begin))
 
 		goOn := make(chan struct{})
 		_, err = here(r, func(context.Context, *task.Task[int]) (int, error) { <-goOn; return 0, nil }, task.Timeout(time.Second))
 		require.ErrorIs(r, err, task.ErrExpired)
+		assert.EqualError(r, err, `query "q": task expired`)
 		assert.Equal(r, time.Minute+3*time.Second, time.Since(begin), "it is not waited for long")
 		assert.Contains(r, r.logged(), "handler goes on")
 		close(goOn)
@@ -80,8 +86,8 @@ func TestLocalRunsEndWithTheirCaller(t *testing.T) {
 		time.AfterFunc(time.Second, cancel)
 		_, err := q.Query(ctx, 1, task.Local)
 		require.ErrorIs(r, err, context.Canceled)
-		_, err = q.Query(ctx, 1, task.Local)
-		require.ErrorIs(r, err, context.Canceled)
+		_, err = q.WithLocal(func(context.Context, *task.Task[int]) (int, error) { return 1, nil }).Query(ctx, 1, task.Local)
+		require.ErrorIs(r, err, context.Canceled, "nothing is begun after the end")
 		_, err = q.Query(ctx, 1, task.Local, task.Delay(time.Second))
 		require.ErrorIs(r, err, context.Canceled)
 
@@ -124,6 +130,7 @@ func TestPolicies(t *testing.T) {
 		giving := func(s string) task.Handler[int, string] {
 			return func(context.Context, *task.Task[int]) (string, error) { return s, nil }
 		}
+		errThere := errors.New("failed there")
 		q := queueOf[int, string](r, "q")
 		ask := func(local task.Handler[int, string], p task.Policy) (string, error) {
 			return q.WithLocal(local).Query(r.Context(), 1, p)
@@ -149,7 +156,13 @@ func TestPolicies(t *testing.T) {
 		_, err = ask(failing(task.Final(errOops)), task.LocalFirst)
 		require.ErrorIs(r, err, errOops)
 		end()
-		listen(r, q, failing(errOops))
+		listen(r, q, failing(errThere))
+		_, err = ask(failing(errOops), task.LocalFirst)
+		require.ErrorIs(r, err, errOops)
+		require.ErrorContains(r, err, "there")
+		_, err = ask(failing(errOops), task.RemoteFirst)
+		require.ErrorIs(r, err, errOops)
+		require.ErrorContains(r, err, "there")
 		got, err = ask(giving("here"), task.RemoteFirst)
 		require.NoError(r, err)
 		assert.Equal(r, "here", got)

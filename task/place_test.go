@@ -235,6 +235,7 @@ func TestAcquireThatFails(t *testing.T) {
 				_, err := q.Query(r.Context(), 1)
 				var e *task.Error
 				require.ErrorAs(r, err, &e)
+				assert.Equal(r, name == "an error" || name == "not trusted", e.Message == errOops.Error(), e.Message)
 				synctest.Wait()
 				assert.Zero(r, s.Stats())
 			})
@@ -274,6 +275,8 @@ func TestTheLeaseOfATask(t *testing.T) {
 		cancelled := submit(r, q, "cancelled")
 		synctest.Wait()
 		require.NoError(r, cancelled.Cancel(r.Context()))
+		synctest.Wait()
+		assert.NotContains(r, r.logged(), "not given back")
 		got, err := q.Query(r.Context(), "not given back")
 		require.NoError(r, err)
 		assert.Equal(r, "not given back", got)
@@ -284,6 +287,8 @@ func TestTheLeaseOfATask(t *testing.T) {
 
 func TestALockAsALease(t *testing.T) {
 	onMemory(t, func(r *rig) {
+		_, err := task.Locked[*lock.Held](nil, errOops)
+		require.ErrorIs(r, err, errOops)
 		q := queueOf[int, int64](r, "q").WithLocal(nil)
 		m := lock.NewMutex(r.Backend, backend.Namespace{Prefix: "test", Suffix: "locks"}, "m", lock.Config{})
 		h := task.WithLease[int, int64](func(ctx context.Context, _ *task.Task[int]) (task.LockLease[*lock.Held], error) {

@@ -54,6 +54,36 @@ func TestProgress(t *testing.T) {
 	})
 }
 
+// What is told after a pause is sent at once, and what follows soon somewhat later, each once.
+func TestThePaceOfProgress(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		var kept *task.Task[int]
+		begin := time.Now()
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			kept = t
+			for i, pause := range []time.Duration{0, time.Second, 30 * time.Millisecond, 5 * time.Second} {
+				<-time.After(pause)
+				if i < 3 {
+					assert.NoError(r, t.Progress(int64(i), 0, ""))
+				}
+			}
+			return 0, nil
+		})
+		h := submit(r, q, 1)
+		var at []time.Duration
+		for p, err := range h.Progress(r.Context()) {
+			require.NoError(r, err)
+			assert.EqualValues(r, len(at), p.Current)
+			at = append(at, time.Since(begin))
+		}
+		assert.Equal(r, []time.Duration{0, time.Second, 1100 * time.Millisecond}, at)
+		require.NoError(r, kept.Progress(9, 9, "too late"))
+		<-time.After(time.Minute)
+		assert.Equal(r, 3, progressSent(r))
+	})
+}
+
 // sees gives the last progress that those see who watch a task until it has ended.
 func sees(r *rig, h *task.Handle[int]) <-chan task.Progress {
 	last := make(chan task.Progress, 1)
@@ -117,6 +147,34 @@ func TestTheLastProgressIsToldBeforeTheEnd(t *testing.T) {
 	})
 }
 
+// What was not sent before an attempt has ended without a report is not sent any more.
+func TestProgressOfWhatIsNotReported(t *testing.T) {
+	for name, end := range map[string]func(h *task.Handle[int], stop func()) error{
+		"cancelled": func(h *task.Handle[int], _ func()) error { return h.Cancel(context.Background()) },
+		"drained":   func(_ *task.Handle[int], stop func()) error { stop(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMemory(t, func(r *rig) {
+				r.cfg.Server.Drain = -1
+				q := queueOf[int, int](r, "q")
+				var stop func()
+				stop = listen(r, q, func(ctx context.Context, t *task.Task[int]) (int, error) {
+					assert.NoError(r, t.Progress(1, 0, ""))
+					<-time.After(time.Millisecond)
+					assert.NoError(r, t.Progress(2, 0, "not sent yet"))
+					return untilItEnds(ctx, t)
+				})
+				h := submit(r, q, 1)
+				<-time.After(2 * time.Millisecond)
+				require.NoError(r, end(h, stop))
+				<-time.After(time.Second)
+				synctest.Wait()
+				assert.Equal(r, 1, progressSent(r))
+			})
+		})
+	}
+}
+
 // A message that is under way when the task ends is sent once more, because nobody knows which call comes first.
 func TestProgressUnderWay(t *testing.T) {
 	onMemory(t, func(r *rig) {
@@ -162,6 +220,7 @@ func TestProgressThatCannotBeSent(t *testing.T) {
 		_, err := h.Wait(r.Context())
 		require.NoError(r, err)
 		assert.InDelta(r, 11, progressSent(r), 2, "it is tried again, and once more with the end")
+		assert.Contains(r, r.logged(), "progress not reported")
 	})
 }
 

@@ -27,6 +27,7 @@ type store struct {
 	after   func(req any) error
 	fetches []backend.FetchRequest
 	reports []backend.TaskReport
+	lost    chan backend.Held // if not nil, what a Fetch gives instead of its own
 }
 
 // on sets the hook before each call: if it fails, the call does, and nothing has happened.
@@ -66,7 +67,13 @@ func (s *store) Fetch(ctx context.Context, req backend.FetchRequest) (backend.Fe
 	s.mu.Lock()
 	s.fetches = append(s.fetches, req)
 	s.mu.Unlock()
-	return call(ctx, s, req, func() (backend.FetchReply, error) { return s.Backend.Fetch(ctx, req) })
+	return call(ctx, s, req, func() (backend.FetchReply, error) {
+		reply, err := s.Backend.Fetch(ctx, req)
+		if err == nil && s.lost != nil {
+			reply.Lost = s.lost
+		}
+		return reply, err
+	})
 }
 
 func (s *store) Report(ctx context.Context, req backend.ReportRequest) (backend.ReportReply, error) {

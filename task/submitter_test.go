@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -305,6 +306,13 @@ func TestCancelAndRemove(t *testing.T) {
 	})
 }
 
+// last gives the error that ends a sequence; nil if none does.
+func last[T any](seq iter.Seq2[T, error]) (last error) {
+	for _, last = range seq { //nolint:revive // the last is what counts
+	}
+	return last
+}
+
 func TestProgressIsListed(t *testing.T) {
 	bubble(t, func(t *testing.T, be *memory.Backend) {
 		q := task.NewQueue[int, int](be, ns, "q", task.Config{})
@@ -336,12 +344,8 @@ func TestProgressIsListed(t *testing.T) {
 		h, err = q.Submit(t.Context(), 1)
 		require.NoError(t, err)
 		go cancel()
-		for _, err := range h.Progress(ctx) {
-			require.ErrorIs(t, err, context.Canceled)
-		}
-		for _, err := range q.Handle("nothing").Progress(t.Context()) {
-			require.ErrorIs(t, err, task.ErrLost)
-		}
+		require.ErrorIs(t, last(h.Progress(ctx)), context.Canceled)
+		require.ErrorIs(t, last(q.Handle("nothing").Progress(t.Context())), task.ErrLost)
 	})
 }
 
@@ -595,11 +599,11 @@ func TestSubmissionsAreObserved(t *testing.T) {
 	q := task.NewQueue[int, int](be, ns, "q", task.Config{
 		Observer: backend.ObserverFunc(func(e backend.Event) { seen = append(seen, e) }),
 	})
-	for range 2 {
+	for range 2 { // the first time only
 		_, err := q.Submit(t.Context(), 1, task.ID("x"))
 		require.NoError(t, err)
+		assert.Equal(t, []backend.Event{{Kind: backend.EventSubmitted, Namespace: ns, Member: "x"}}, seen)
 	}
-	assert.Equal(t, []backend.Event{{Kind: backend.EventSubmitted, Namespace: ns, Member: "x"}}, seen)
 }
 
 func TestMetaTravelsAsLittleAsPossible(t *testing.T) {
@@ -632,5 +636,28 @@ func TestDelayAndClasses(t *testing.T) {
 		s, err = h.State(t.Context())
 		require.NoError(t, err)
 		assert.Equal(t, task.Waiting, s.State)
+	})
+}
+
+func TestWhatIsAskedOfAClosedBackendFails(t *testing.T) {
+	bubble(t, func(t *testing.T, be *memory.Backend) {
+		q := task.NewQueue[int, int](be, ns, "q", task.Config{})
+		h, err := q.Submit(t.Context(), 1)
+		require.NoError(t, err)
+		ended := make(chan error)
+		go func() { ended <- last(h.Progress(t.Context())) }()
+		synctest.Wait()
+		require.NoError(t, be.Close())
+		require.ErrorIs(t, <-ended, backend.ErrClosed)
+		_, err = h.State(t.Context())
+		require.ErrorIs(t, err, backend.ErrClosed)
+		_, err = h.Wait(t.Context())
+		require.ErrorIs(t, err, backend.ErrClosed)
+		require.ErrorIs(t, h.Cancel(t.Context()), backend.ErrClosed)
+		require.ErrorIs(t, last(h.Progress(t.Context())), backend.ErrClosed)
+		require.ErrorIs(t, last(q.Dead(t.Context())), backend.ErrClosed)
+		require.ErrorIs(t, last(q.List(t.Context(), task.Waiting)), backend.ErrClosed)
+		_, err = q.Stats(t.Context())
+		require.ErrorIs(t, err, backend.ErrClosed)
 	})
 }

@@ -86,7 +86,6 @@ func TestResultsOfAllKinds(t *testing.T) {
 	})
 }
 
-// What becomes of a task is decided by what its handler does.
 // pointed is an error whose methods need more than a nil pointer, as many do.
 type pointed struct{ what string }
 
@@ -100,18 +99,20 @@ func TestErrorsThatAreNilPointers(t *testing.T) {
 		q := queueOf[int, int](r, "q")
 		var ours *task.Error
 		var theirs *pointed
-		all := []error{ours, theirs, fmt.Errorf("here: %w", ours), task.Final(theirs), task.RetryAfter(ours, 0)}
+		all := []error{ours, fmt.Errorf("here: %w", ours), task.RetryAfter(ours, 0), theirs, task.Final(theirs)}
 		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) { return 0, all[t.Params()] })
 		for i := range all {
 			_, err := q.Query(r.Context(), i)
 			var e *task.Error
 			require.ErrorAs(r, err, &e)
 			assert.NotEmpty(r, e.Message)
+			assert.Equal(r, i >= 3, e.Code == task.CodePanic, "theirs panics when it is asked what it is")
 		}
 		assert.Equal(r, "<nil>", ours.Error())
 	})
 }
 
+// What becomes of a task is decided by what its handler does.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	declared := &task.Error{Code: "declared", Message: "declared oops"}
@@ -132,6 +133,7 @@ func TestOutcomes(t *testing.T) {
 		"retries are used up":   {func() (int, error) { return 0, errOops }, retries(2), task.Dead, 3, "", "oops", 2 * time.Second},
 		"later":                 {func() (int, error) { return 0, task.RetryAfter(errOops, time.Minute) }, retries(1), task.Dead, 2, "", "oops", time.Minute},
 		"later, without any":    {func() (int, error) { return 0, task.RetryAfter(errOops, time.Minute) }, nil, task.Failed, 1, "", "oops", 0},
+		"at once":               {func() (int, error) { return 0, task.RetryAfter(errOops, 0) }, retries(1), task.Dead, 2, "", "oops", 0},
 		"a panic":               {func() (int, error) { panic("ouch") }, nil, task.Failed, 1, task.CodePanic, "panic: ouch", 0},
 		"a panic is retried":    {func() (int, error) { panic(errOops) }, retries(1), task.Dead, 2, task.CodePanic, "panic: oops", time.Second},
 		"a long panic is short": {func() (int, error) { panic(strings.Repeat("x", 999)) }, nil, task.Failed, 1, task.CodePanic, "panic: " + strings.Repeat("x", 200), 0},
@@ -231,6 +233,12 @@ func TestWhatCannotBeDecodedIsDead(t *testing.T) {
 		_, err = numbers.Wait(r.Context(), "damaged")
 		require.ErrorIs(r, err, task.ErrForeignPayload)
 		assert.Zero(r, ran)
+		synctest.Wait()
+		for _, e := range r.events {
+			if e.Kind == backend.EventFailed {
+				require.ErrorIs(r, e.Err, task.ErrForeignPayload)
+			}
+		}
 
 		got, err := numbers.Query(r.Context(), 7)
 		require.NoError(r, err, "the queue goes on")
@@ -275,6 +283,8 @@ func TestResultsThatCannotBeSent(t *testing.T) {
 		require.ErrorIs(r, err, &task.Error{Code: task.CodeResult})
 		assert.Equal(r, 1, stateOf(r, h).Attempts)
 		assert.Equal(r, task.Failed, stateOf(r, h).State)
+		assert.Contains(r, r.logged(), "task cannot be done")
+		require.ErrorIs(r, r.events[len(r.events)-1].Err, task.ErrTooLarge)
 
 		odd := queueOf[int, chan int](r, "odd")
 		listen(r, odd, func(context.Context, *task.Task[int]) (chan int, error) { return make(chan int), nil })

@@ -134,6 +134,23 @@ var lockLeaveCases = []Case{
 		},
 	},
 	{
+		Name: "locked-again", Sentence: leavesAlone + " What it has lost since, and then locked, it was not handed.",
+		check: func(r *room) {
+			for token, items := range map[string][]backend.LockItem{"1": alone("a"), "2": units("a", 2, 0)} {
+				r.has("0", "a")
+				w := r.waits(token, items)
+				r.lets("0", "a")
+				r.handed(w)
+				r.set("a", "by hand", long)
+				r.force("a")
+				r.gets(backend.LockRequest{Token: token, Items: alone("a"), Again: true})
+				r.equal("reply", r.leave(token, "a"), backend.LeaveReply{})
+				r.heldBy("a", token)
+				r.lets(token, "a")
+			}
+		},
+	},
+	{
 		Name:     "enters-again",
 		Sentence: "A token that has left may enter again: at the end of the line.",
 		check: func(r *room) {

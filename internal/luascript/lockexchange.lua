@@ -119,6 +119,7 @@ local function lock(r)
     local n, units = look(items[i]), items[i + 1]
     if r.mark and has(n, r.token, units) then answer[#answer + 1] = again(n, r.token, units, r.ttl, r.mark)
     else
+      if r.mark then confirm(items[i], r.token) end -- an earlier hand-over of it, which is over
       answer[#answer + 1] = have(n, r.token, units, items[i + 2], r.ttl, r.mark and withMark('', r.mark) or '')
       n.overtaken = n.front ~= nil -- who has to watch the end of this lease, too
     end

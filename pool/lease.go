@@ -20,9 +20,11 @@ type Lease[T Allocatable] struct {
 	object T
 	more   atomic.Pointer[more[T]]
 
-	mu       sync.Mutex // for what changes the lease; held while the object's methods run
-	state    objectState
+	mu       sync.Mutex // for what changes the lease
 	released bool
+
+	using sync.Mutex // while the object is opened or closed, and nothing else
+	state objectState
 
 	hasObject bool
 	noRenewal bool
@@ -160,7 +162,7 @@ func (l *Lease[T]) Release(ctx context.Context) error {
 	l.released = true
 	h := l.hold.Load()
 	var closing error
-	if l.mustClose() {
+	if l.traits&(closes|closesIO) != 0 {
 		h.Retire() // whoever works with the object stops first
 		closing = l.closeObject(ctx)
 	}

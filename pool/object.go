@@ -20,13 +20,12 @@ func (l *Lease[T]) Open(ctx context.Context) error {
 }
 
 // Close closes the object, if it is a [Closer] or an io.Closer and was not closed since it was configured or opened.
-// The lease goes on. It takes values from ctx, but not its end.
+// The lease goes on. It takes values from ctx, but not its end. It does not wait for a Refresh, which has the object closed
+// until it has got another member.
 func (l *Lease[T]) Close(ctx context.Context) error {
 	if heir := l.heir(); heir != nil {
 		return heir.Close(ctx)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return l.fail("close", l.closeObject(ctx))
 }
 
@@ -44,6 +43,8 @@ func checkHealth(ctx context.Context, obj any) (err error) {
 }
 
 func (l *Lease[T]) openObject(ctx context.Context) (err error) {
+	l.using.Lock()
+	defer l.using.Unlock()
 	l.state = opened // also if it fails half way: it wants to be closed
 	if l.traits&opens == 0 {
 		return nil
@@ -52,12 +53,13 @@ func (l *Lease[T]) openObject(ctx context.Context) (err error) {
 	return any(l.object).(Opener).Open(ctx)
 }
 
-func (l *Lease[T]) mustClose() bool {
-	return l.traits&(closes|closesIO) != 0 && l.state != shut
-}
-
 func (l *Lease[T]) closeObject(ctx context.Context) (err error) {
-	if !l.mustClose() {
+	if l.traits&(closes|closesIO) == 0 {
+		return nil
+	}
+	l.using.Lock()
+	defer l.using.Unlock()
+	if l.state == shut {
 		return nil
 	}
 	l.state = shut
@@ -68,4 +70,17 @@ func (l *Lease[T]) closeObject(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	return any(l.object).(Closer).Close(ctx)
+}
+
+// objectState is what was done last with the object.
+func (l *Lease[T]) objectState() objectState {
+	l.using.Lock()
+	defer l.using.Unlock()
+	return l.state
+}
+
+func (l *Lease[T]) setObjectState(s objectState) {
+	l.using.Lock()
+	defer l.using.Unlock()
+	l.state = s
 }

@@ -14,7 +14,8 @@ import (
 // Refresh exchanges the member: it closes the object, takes another member as Malloc does, with the same name and
 // parameters, configures and opens the object with it, and gives the old member back unless it is kept back. Key,
 // Token, Fence, Deadline and Context are then those of the new member, and the old context has ended with
-// [ErrReleased]. A lease that was lost gets a new member, too.
+// [ErrReleased]. The new one derives from the context of the allocation, as the old one did; ctx may be the old one, too. A
+// lease that was lost gets a new member, too.
 //
 // If there is no other member it fails with [ErrExhausted]; the lease then still has the old one, with its object
 // configured for it and closed: Open opens it again. If the new object cannot be opened, Refresh fails, and the lease
@@ -68,7 +69,7 @@ func (l *Lease[T]) RefreshUntilHealthy(ctx context.Context, n int, d time.Durati
 func (l *Lease[T]) refresh(ctx context.Context) (opening, err error) {
 	l.mu.Lock()
 	after, err := l.exchange(ctx)
-	if err == nil && l.state != opened { // a policy may have opened it already
+	if err == nil && l.objectState() != opened { // a policy may have opened it already
 		opening = l.openObject(ctx)
 	}
 	l.mu.Unlock()
@@ -102,8 +103,10 @@ func (l *Lease[T]) exchange(ctx context.Context) (after []func(), err error) {
 		m := l.extra()
 		m.after, m.kept = theirs, ""
 	}
-	l.state = next.state
-	l.hold.Store(next.hold.Load())
+	l.setObjectState(next.objectState())
+	h := next.hold.Load()
+	h.Inherit(old)
+	l.hold.Store(h)
 	next.mu.Unlock()
 	if err := old.Release(ctx); err == nil {
 		l.a.returned(old)
@@ -150,9 +153,7 @@ func (l *Lease[T]) another(ctx context.Context) (*Lease[T], error) {
 		if next.Key() != old.Key() || !a.cfg.Shared {
 			return next, nil
 		}
-		next.mu.Lock()
-		next.state = shut // the object is ours
-		next.mu.Unlock()
+		next.setObjectState(shut) // the object is ours
 		if err := join(next.Release(ctx), l.unbind(ctx)); err != nil {
 			return nil, err
 		}

@@ -3,10 +3,12 @@ package pool_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -161,5 +163,59 @@ func TestTheFirstBadOptionIsToldOf(t *testing.T) {
 		var invalid *backend.InvalidError
 		require.ErrorAs(t, err, &invalid)
 		require.Equal(t, field, invalid.Field)
+	}
+}
+
+// The context of the new member does not end with that of the Refresh, which may be that of the old member.
+func TestAfterARefreshTheContextIsStillThatOfTheAllocation(t *testing.T) {
+	t.Parallel()
+	p := open(t, newStore(t), pool.Config[*thing]{}, "a", "b")
+	type key struct{}
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "allocation"))
+	defer cancel()
+	l, err := p.Malloc(ctx, &thing{})
+	require.NoError(t, err)
+	old := l.Context()
+	require.NoError(t, l.Refresh(old))
+	require.Error(t, old.Err())
+	require.NoError(t, l.Context().Err())
+
+	short, end := context.WithCancel(t.Context())
+	require.NoError(t, l.Refresh(short))
+	end()
+	require.NoError(t, l.Context().Err())
+	require.Equal(t, "allocation", l.Context().Value(key{}))
+	cancel()
+	require.ErrorIs(t, l.Context().Err(), context.Canceled)
+	require.True(t, l.Valid())
+}
+
+// Two leases that were lost and get each other's members in a Refresh do not wait for each other, though the policy closes
+// what was allocated before under the same key.
+func TestLeasesThatExchangeTheirMembersDoNotWaitForEachOther(t *testing.T) {
+	t.Parallel()
+	p := open(t, newStore(t), pool.Config[*thing]{Policy: policy.Chain(policy.AutoClose[*thing]())}, "a", "b")
+	one, err := p.Malloc(t.Context(), &thing{})
+	require.NoError(t, err)
+	other, err := p.Malloc(t.Context(), &thing{})
+	require.NoError(t, err)
+	_, err = p.FreeKeys(t.Context(), []string{"b", "a"})
+	require.NoError(t, err)
+
+	var both, done sync.WaitGroup // both have their members before either policy looks at what was there
+	both.Add(2)
+	meet := func(string) error {
+		both.Done()
+		both.Wait()
+		return nil
+	}
+	for _, l := range []*pool.Lease[*thing]{one, other} {
+		l.Object().configure = meet
+		done.Go(func() { assert.NoError(t, l.Refresh(t.Context())) })
+	}
+	done.Wait()
+	require.ElementsMatch(t, []string{"a", "b"}, []string{one.Key(), other.Key()})
+	for _, l := range []*pool.Lease[*thing]{one, other} {
+		require.NoError(t, l.Release(t.Context()))
 	}
 }

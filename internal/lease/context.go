@@ -43,6 +43,15 @@ func (h *Hold) Context() context.Context {
 	return c
 }
 
+// Inherit has the context of h, if it was not asked for yet, derive from the one that other was asked for with. Neither may
+// be given back meanwhile.
+func (h *Hold) Inherit(other *Hold) {
+	k := h.group.k
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	h.parent = other.parent
+}
+
 // endContext ends the context, if there is one, with the cause that is recorded.
 func (h *Hold) endContext() {
 	c := h.ctx.Load()

@@ -58,6 +58,9 @@ func (a *autoClose[T]) Allocate(ctx context.Context, p Pool[T], req Request[T]) 
 		if before == nil || same(before.Object(), lease.Object()) {
 			continue
 		}
+		if before.Key() != lease.Key() { // it was lost, and is being refreshed: its object is for another member now
+			continue
+		}
 		if err := guard(func() error { return before.Close(ctx) }); err != nil {
 			p.Logger().WarnContext(ctx, "object of an earlier lease is not closed",
 				append([]any{"namespace", p.Namespace().String(), "member", before.Key()}, logError(err)...)...)

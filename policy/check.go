@@ -141,7 +141,7 @@ func (c *checker[T]) check(ctx context.Context, key string) error {
 // other.
 func (c *checker[T]) take(ctx context.Context, key string, object T, has bool) (Lease[T], error) {
 	req := Request[T]{
-		TTL: c.cfg.Timeout + time.Minute, Count: 1,
+		TTL: min(c.cfg.Timeout, century) + time.Minute, Count: 1,
 		Prefer: []string{key}, Only: true, Quarantined: true,
 	}
 	if has {

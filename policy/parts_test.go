@@ -156,6 +156,19 @@ func TestAutoCloseLeavesAnObjectAloneThatIsAllocatedAgain(t *testing.T) {
 	runtime.KeepAlive(left)
 }
 
+// The lease that was known under the id may have got another member since.
+func TestAutoCloseLeavesALeaseAloneThatWasRefreshed(t *testing.T) {
+	p := newFake("x")
+	pol := policy.Chain(policy.AutoClose[*thing]())
+	first := &thing{}
+	left := taken(t, pol, p, first)
+	left.(*fakeLease).key = "y"
+	p.lost("x")
+	taken(t, pol, p, &thing{})
+	assert.Zero(t, first.closed)
+	runtime.KeepAlive(left)
+}
+
 func TestAutoCloseForgetsWhatWasReleased(t *testing.T) {
 	p := newFake("x")
 	pol := policy.Chain(policy.AutoClose[*thing]())

@@ -75,14 +75,17 @@ func Refresh[T any](u *Updater, cfg RefreshConfig) Middleware[T] {
 	}
 }
 
+// century is as good as for ever, and can be added to a time without overflow.
+const century = 100 * 365 * 24 * time.Hour
+
 // complete fills in the defaults and refuses what makes no sense.
 func (c RefreshConfig) complete() (RefreshConfig, error) {
-	c.Interval = cmp.Or(c.Interval, DefaultRefreshInterval)
+	c.Interval = min(cmp.Or(c.Interval, DefaultRefreshInterval), century)
 	c.Jitter = cmp.Or(c.Jitter, DefaultRefreshJitter)
-	c.CheckEvery = cmp.Or(c.CheckEvery, DefaultCheckEvery)
+	c.CheckEvery = min(cmp.Or(c.CheckEvery, DefaultCheckEvery), century)
 	c.Grace = cmp.Or(c.Grace, DefaultGrace)
 	c.FetchTimeout = cmp.Or(c.FetchTimeout, DefaultFetchTimeout)
-	c.Retry = cmp.Or(c.Retry, c.Interval/10)
+	c.Retry = min(cmp.Or(c.Retry, c.Interval/10), century)
 	c.MemberTTL = cmp.Or(c.MemberTTL, backend.NoExpiry)
 
 	errs := []error{

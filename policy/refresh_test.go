@@ -3,6 +3,7 @@ package policy_test
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/redisallocator/redisallocator/backend"
 	"github.com/redisallocator/redisallocator/policy"
+	"github.com/redisallocator/redisallocator/pool"
 )
 
 const interval = 300 * time.Second
@@ -254,5 +256,31 @@ func TestWithoutRetryAFailureLastsForTheInterval(t *testing.T) {
 		pass(12 * time.Second)
 		require.NoError(t, allocate(t, pol, p))
 		assert.EqualValues(t, 2, bad.n.Load())
+	})
+}
+
+// The longest duration there is means never, and overflows nothing.
+func TestAnIntervalMayBeForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ever = time.Duration(math.MaxInt64)
+		s := &asked{members: []string{"a"}, takes: time.Second}
+		a := opened(t, newMemory(t), pool.Config[*proxy]{
+			Policy: policy.Chain(policy.Refresh[*proxy](policy.NewUpdater(s), policy.RefreshConfig{
+				Interval: ever, CheckEvery: ever, Grace: ever, FetchTimeout: ever, Retry: ever,
+			})),
+		})
+		for range 10 {
+			lease, err := a.Acquire(t.Context(), &proxy{})
+			require.NoError(t, err)
+			pass(time.Hour)
+			require.NoError(t, lease.Release(t.Context()))
+		}
+		assert.EqualValues(t, 1, s.n.Load())
+
+		report, err := a.CheckHealth(t.Context(), policy.CheckConfig[*proxy]{
+			New: func(string) *proxy { return &proxy{} }, Timeout: ever,
+		})
+		require.NoError(t, err)
+		assert.Equal(t, 1, report.Healthy)
 	})
 }

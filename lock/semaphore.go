@@ -2,6 +2,7 @@ package lock
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"sync/atomic"
 
@@ -20,12 +21,14 @@ type Semaphore struct {
 	core
 	name  [1]backend.LockItem
 	limit atomic.Int64
+
+	resizing chan struct{} // has room for the Resize that is under way
 }
 
 // NewSemaphore gives the semaphore of that name with limit units, 1 to backend.MaxUnits. It sends nothing. If something is
 // wrong with its arguments, each call tells so with an error that matches backend.ErrInvalid.
 func NewSemaphore(be Backend, ns backend.Namespace, name string, limit int, cfg Config) *Semaphore {
-	s := &Semaphore{name: [1]backend.LockItem{{Name: name, Units: 1, Limit: limit}}}
+	s := &Semaphore{name: [1]backend.LockItem{{Name: name, Units: 1, Limit: limit}}, resizing: make(chan struct{}, 1)}
 	s.limit.Store(int64(limit))
 	s.init(be, ns, cfg, s.name[:])
 	if err := checkLimit(limit); err != nil {
@@ -65,8 +68,28 @@ func (s *Semaphore) take(ctx context.Context, op string, n int, wait bool, opts 
 	if s.err == nil && (n < 1 || n > limit) {
 		return nil, fail(op, s.name[:], invalid("units", strconv.Itoa(n), "must be 1 to the limit of "+strconv.Itoa(limit)))
 	}
-	items := []backend.LockItem{{Name: s.Name(), Units: n, Limit: limit}}
-	return s.acquire(ctx, &request{op: op, items: items, wait: wait, reenter: true}, opts)
+	for {
+		items := []backend.LockItem{{Name: s.Name(), Units: n, Limit: limit}}
+		held, err := s.acquire(ctx, &request{op: op, items: items, wait: wait, reenter: true}, opts)
+		if !errors.Is(err, backend.ErrLimit) {
+			return held, err
+		}
+		// The store may know already of a Resize of ours that we do not know of yet.
+		believed := limit
+		if limit = s.settled(ctx); limit == believed || limit < n {
+			return nil, err
+		}
+	}
+}
+
+// settled is the limit when no Resize is under way, unless ctx ends.
+func (s *Semaphore) settled(ctx context.Context) int {
+	select {
+	case s.resizing <- struct{}{}:
+		<-s.resizing
+	case <-ctx.Done():
+	}
+	return s.Limit()
 }
 
 // Do acquires n units, calls f and gives them back, as [Mutex.Do] does.
@@ -84,12 +107,24 @@ func (s *Semaphore) Resize(ctx context.Context, limit int) error {
 		err = checkLimit(limit)
 	}
 	if err == nil {
-		err = s.be.SetLimit(ctx, backend.LimitRequest{Namespace: s.ns, Name: s.Name(), Limit: limit})
-	}
-	if err == nil {
-		s.limit.Store(int64(limit))
+		err = s.resize(ctx, limit)
 	}
 	return fail("resize", s.name[:], err)
+}
+
+// resize is one at a time, so that the last limit in the store is the last one here.
+func (s *Semaphore) resize(ctx context.Context, limit int) error {
+	select {
+	case s.resizing <- struct{}{}:
+		defer func() { <-s.resizing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := s.be.SetLimit(ctx, backend.LimitRequest{Namespace: s.ns, Name: s.Name(), Limit: limit}); err != nil {
+		return err
+	}
+	s.limit.Store(int64(limit))
+	return nil
 }
 
 // Limit is the number of units as this Semaphore believes. [State.Limit] is what the store says.

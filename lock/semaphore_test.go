@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
@@ -242,4 +243,67 @@ func TestUnitsThatAreHeldAreEnteredAgain(t *testing.T) {
 		return nil
 	}))
 	require.False(t, s.state(t, "name").Locked)
+}
+
+// slowLimit has the answer to SetLimit take its time.
+type slowLimit struct {
+	*store
+
+	takes time.Duration
+}
+
+func (s *slowLimit) SetLimit(ctx context.Context, req backend.LimitRequest) error {
+	err := s.store.SetLimit(ctx, req)
+	<-time.After(s.takes)
+	return err
+}
+
+// Who acquires while the answer to a Resize is on its way is not told of a limit that differs.
+func TestUnitsAreAcquiredDuringAResize(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := lock.NewSemaphore(&slowLimit{newStore(t), time.Second}, ns, "seats", 2, lock.Config{})
+		held, err := s.Acquire(t.Context(), 2)
+		require.NoError(t, err)
+		var resizing sync.WaitGroup
+		resizing.Go(func() { assert.NoError(t, s.Resize(t.Context(), 3)) })
+		synctest.Wait()
+		more, err := s.TryAcquire(t.Context(), 1)
+		require.NoError(t, err)
+		resizing.Wait()
+
+		resizing.Go(func() { assert.NoError(t, s.Resize(t.Context(), 1)) })
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = s.TryAcquire(short, 1)
+		require.ErrorIs(t, err, backend.ErrLimit, "who does not wait for the answer")
+		require.ErrorIs(t, s.Resize(short, 5), context.DeadlineExceeded)
+		_, err = s.TryAcquire(t.Context(), 2)
+		require.ErrorIs(t, err, backend.ErrLimit, "who wants more than there are now")
+		_, err = s.TryAcquire(t.Context(), 1)
+		require.ErrorIs(t, err, lock.ErrLocked)
+		resizing.Wait()
+		unlock(t, held)
+		unlock(t, more)
+	})
+}
+
+// The one of two that comes later counts, in the store and here.
+func TestTheLastResizeCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowLimit{newStore(t), time.Second}
+		s := lock.NewSemaphore(slow, ns, "seats", 1, lock.Config{})
+		var resizing sync.WaitGroup
+		resizing.Go(func() { assert.NoError(t, s.Resize(t.Context(), 2)) })
+		synctest.Wait()
+		slow.takes = 0
+		require.NoError(t, s.Resize(t.Context(), 3))
+		resizing.Wait()
+		require.Equal(t, 3, s.Limit())
+		state, err := s.State(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, state.Limit)
+	})
 }

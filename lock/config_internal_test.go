@@ -33,6 +33,9 @@ func TestTheLimitsOfARedlock(t *testing.T) {
 			var invalid *backend.InvalidError
 			require.ErrorAs(t, cfg.complete(4), &invalid, "%s: %+v", field, cfg)
 			assert.Equal(t, field, invalid.Field, "%v", invalid)
+			if field == "quorum" {
+				assert.Equal(t, "must be 3 to 4, of 4 servers", invalid.Reason)
+			}
 		}
 	}
 }

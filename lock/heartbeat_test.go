@@ -298,6 +298,18 @@ func TestWhoCannotLeaveDiesOfItself(t *testing.T) {
 	})
 }
 
+// The context that somebody asks for late says what the one would have said that he had asked for at once.
+func TestTheContextOfAMemberThatHasLeft(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p, err := lock.NewHeartbeat(newPlainStore(t), ns, lock.HeartbeatConfig{}).Join(ctx, "")
+	require.NoError(t, err)
+	cancel(errOops)
+	leave(t, p)
+	require.ErrorIs(t, context.Cause(p.Context()), errOops)
+	require.ErrorIs(t, p.Err(), lock.ErrReleased)
+}
+
 func TestLeavingWorksWhenTheContextIsOver(t *testing.T) {
 	t.Parallel()
 	s := newPlainStore(t)

@@ -68,6 +68,8 @@ func TestAMinorityMayFailAndIsReported(t *testing.T) {
 		held := lockRed(t, r)
 		errs := held.Errs()
 		require.Len(t, errs, 2)
+		require.Contains(t, log.String(), "server failed")
+		require.NotContains(t, log.String(), "answers again")
 		require.Equal(t, "v", errs[0].Name)
 		require.ErrorIs(t, errs[0], lock.ErrLocked)
 		require.Equal(t, 3, errs[1].Index)
@@ -449,12 +451,13 @@ func TestTheObserverOfARedlockIsTold(t *testing.T) {
 		servers := newRedServers(t, 3)
 		var mu sync.Mutex
 		var events []backend.Event
+		var log bytes.Buffer
 		r := newRedlock(t, servers, lock.RedlockConfig{Observer: backend.ObserverFunc(func(e backend.Event) {
 			mu.Lock()
 			defer mu.Unlock()
 			events = append(events, e)
 			panic("survived")
-		})})
+		}), Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		servers[0].is(redMood{delay: 10 * time.Millisecond}, "lock")
 		servers[1].is(redMood{delay: 10 * time.Millisecond}, "lock")
 		held := lockRed(t, r)
@@ -475,6 +478,7 @@ func TestTheObserverOfARedlockIsTold(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		require.Len(t, events, 6)
+		require.Equal(t, 6, bytes.Count(log.Bytes(), []byte("observer panicked")))
 		for i, kind := range []backend.EventKind{
 			backend.EventGranted, backend.EventExhausted, backend.EventReleased,
 			backend.EventGranted, backend.EventCancelled, backend.EventLost,

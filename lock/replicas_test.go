@@ -154,3 +154,29 @@ func TestAHandOverThatPassedOnBeforeReplicasHadItIsWaitedForAgain(t *testing.T) 
 		unlock(t, next)
 	})
 }
+
+func TestWhatIsTakenAwayBeforeReplicasHaveItIsLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &replicated{store: newStore(t), replicas: 1}
+		m := lock.NewMutex(s, ns, "name", lock.Config{Replicas: 1})
+		held := hold(t, m)
+		s.on(func(_ context.Context, op string) error {
+			switch op {
+			case "enter": // so that it is granted at once
+				_, err := s.Backend.Unlock(context.Background(), backend.UnlockRequest{
+					Namespace: ns, Items: []backend.Held{{Member: "name", Token: held.Token()}},
+				})
+				return err
+			case "renew":
+				s.free(t, "name")
+			}
+			return nil
+		})
+		_, err := m.Lock(t.Context())
+		require.ErrorIs(t, err, lock.ErrLost)
+		require.False(t, s.state(t, "name").Locked)
+		s.on(nil)
+		require.ErrorIs(t, held.Unlock(t.Context()), lock.ErrNotHeld)
+	})
+}

@@ -68,6 +68,58 @@ func TestNothingIsKeptOfLocksThatNobodyHolds(t *testing.T) {
 	})
 }
 
+// What is used now and then need not be made anew each time.
+func TestWhatIsUsedNowAndThenIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		be := memory.New()
+		defer be.Close()
+		m := NewMutex(be, somewhere, "name", Config{})
+		var first *space
+		for range 100 {
+			held, err := m.Lock(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, held.Unlock(t.Context()))
+			if first == nil {
+				first = m.space.Load()
+			}
+			require.Same(t, first, m.space.Load())
+			<-time.After(linger / 2)
+		}
+		<-time.After(2*linger + time.Second)
+		require.Zero(t, kept(be))
+	})
+}
+
+// Who enters a lock again in the moment in which it is lost has a handle that has ended.
+func TestAHandleOnWhatHasEndedMeanwhile(t *testing.T) {
+	t.Parallel()
+	for _, told := range []bool{false, true} { // that it is lost, before somebody looks
+		synctest.Test(t, func(t *testing.T) {
+			be := memory.New()
+			defer be.Close()
+			outer, err := NewMutex(be, somewhere, "name", Config{TTL: time.Second, NoRenewal: true}).Lock(t.Context())
+			require.NoError(t, err)
+			early := outer.grip.join(t.Context())
+			require.NoError(t, early.Context().Err())
+			if !told {
+				outer.grip.mu.Lock()
+				outer.grip.inner = nil // as if it was not told yet
+				outer.grip.mu.Unlock()
+			}
+			<-time.After(time.Second)
+			late := outer.grip.join(t.Context())
+			<-late.Context().Done()
+			require.ErrorIs(t, early.Context().Err(), context.Canceled)
+			for _, h := range []*Held{early, late} {
+				require.ErrorIs(t, context.Cause(h.Context()), ErrExpired)
+				require.ErrorIs(t, h.Unlock(t.Context()), ErrExpired)
+			}
+			require.ErrorIs(t, outer.Unlock(t.Context()), ErrExpired)
+		})
+	}
+}
+
 func TestWhatIsInUseIsNotClosed(t *testing.T) {
 	t.Parallel()
 	be := memory.New()

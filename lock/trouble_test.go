@@ -1,7 +1,9 @@
 package lock_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -187,13 +189,18 @@ func TestARenewalOfARedlockIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		servers := newRedServers(t, 3)
 		const delay = 200 * time.Millisecond
-		r := newRedlock(t, servers, lock.RedlockConfig{TTL: 30 * time.Second, RetryDelay: delay})
+		var log bytes.Buffer
+		r := newRedlock(t, servers, lock.RedlockConfig{
+			TTL: 30 * time.Second, RetryDelay: delay, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
 		held, err := r.TryLock(t.Context(), "a")
 		require.NoError(t, err)
 		for _, s := range servers {
 			s.is(redMood{err: errBroken}, "renew")
 		}
 		<-time.After(20 * time.Second)
+		synctest.Wait()
+		require.Contains(t, log.String(), "not renewed, trying again")
 		tries := servers[0].asked("renew")
 		require.Greater(t, len(tries), 10)
 		for i := range tries[1:] {

@@ -49,6 +49,11 @@ func TestAWatchTellsWhoJoinsAndWhoLeaves(t *testing.T) {
 		}
 		expect(0, "joined p1", "joined p2")
 		const pause = ttl * 5 / 12
+		p0 := join(t, b, "p0")
+		expect(pause, "joined p0")
+		leave(t, p0)
+		expect(pause, "left p0")
+
 		p3 := join(t, b, "p3")
 		leave(t, p1)
 		expect(pause, "left p1", "joined p3")

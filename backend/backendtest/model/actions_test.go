@@ -202,7 +202,9 @@ func (p *pair) enter() {
 	}
 	p.granted("Enter", got[0].Grants, got[1].Grants)
 	if got[0].Handover != nil {
-		p.waiters[req.Take.Token] = &waiter{[2]<-chan backend.Handover{got[0].Handover, got[1].Handover}, brief}
+		p.waiters[req.Take.Token] = &waiter{
+			handover: [2]<-chan backend.Handover{got[0].Handover, got[1].Handover}, fleeting: brief,
+		}
 	}
 }
 

@@ -78,7 +78,7 @@ func (p locks) check() {
 	}()
 	p.until("that both sides become equal", func() bool {
 		a, b = p.look(0), p.look(1)
-		return reflect.DeepEqual(a, b) && !p.fleetingIn(a)
+		return reflect.DeepEqual(a, b) && !p.fleetingIn(a) && !p.due(a)
 	})
 	var queue []backend.Waiter
 	for _, q := range a.Queues {
@@ -97,6 +97,26 @@ func (p locks) fleetingIn(s lockStates) bool {
 			if w := p.waiters[h.Token]; w != nil && w.fleeting {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// due reports whether somebody's wait is about to end: all that he waits for can be had, or some of it never again. A lease
+// has run out then, on both sides, and neither has noticed yet.
+func (p locks) due(s lockStates) bool {
+	for token, w := range p.waiters {
+		first, room, refused := true, true, false
+		for _, it := range w.items {
+			i := slices.Index(namesToLock, it.Name)
+			n, q := s.Names[i], s.Queues[i]
+			first = first && len(q) > 0 && q[0].Token == token
+			limit := cmp.Or(n.Limit, it.Limit)
+			room = room && (!n.Locked || n.Owner == "" && it.Units > 0) && (limit == 0 || n.Units+it.Units <= limit)
+			refused = refused || n.Limit > 0 && n.Limit < it.Units
+		}
+		if first && (room || refused) {
+			return true
 		}
 	}
 	return false

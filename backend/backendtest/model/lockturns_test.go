@@ -74,7 +74,9 @@ func (p locks) enter() {
 		p.asked[req.Lock.Token] = append(p.asked[req.Lock.Token], it.Name)
 	}
 	if got[0].Handover != nil {
-		p.waiters[req.Lock.Token] = &waiter{[2]<-chan backend.Handover{got[0].Handover, got[1].Handover}, brief}
+		p.waiters[req.Lock.Token] = &waiter{
+			handover: [2]<-chan backend.Handover{got[0].Handover, got[1].Handover}, fleeting: brief, items: req.Lock.Items,
+		}
 	}
 }
 

@@ -44,7 +44,8 @@ type pair struct {
 // waiter is one request that waits on both sides.
 type waiter struct {
 	handover [2]<-chan backend.Handover
-	fleeting bool // its claim is never taken up
+	fleeting bool               // its claim is never taken up
+	items    []backend.LockItem // that it waits for, if those are names
 }
 
 // mismatch fails the run.

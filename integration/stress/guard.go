@@ -20,15 +20,17 @@ type guard struct {
 // The keys of a guard live as long, so that a run that was cut short leaves nothing for ever.
 const guardTTL = 24 * time.Hour
 
-// dial connects without the library, as redis-cli does.
-func dial(url string) (rueidis.Client, error) {
+// dial connects without the library, as redis-cli does, also where the server is away for a moment.
+func dial(ctx context.Context, url string) (rueidis.Client, error) {
 	option, err := rueidis.ParseURL(url)
 	if err != nil {
 		return nil, err
 	}
 	option.DisableCache = true
 	option.Dialer.Timeout, option.ConnWriteTimeout = patience, patience
-	return rueidis.NewClient(option)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return insist(ctx, func() (rueidis.Client, error) { return rueidis.NewClient(option) })
 }
 
 func (g *guard) key(kind, name string) string { return g.prefix + kind + ":" + name }

@@ -115,7 +115,7 @@ func prepare(ctx context.Context, cfg Config) (_ *run, err error) {
 	if r.be, err = connect(ctx, cfg.URL, false); err != nil {
 		return nil, err
 	}
-	if r.client, err = dial(cfg.URL); err != nil {
+	if r.client, err = dial(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
 	r.guard = &guard{r.client, spaces.guard()}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -39,7 +41,7 @@ func TestARunHolds(t *testing.T) {
 	assert.Positive(t, report.Kills)
 	assert.Positive(t, report.Looks)
 	assert.Positive(t, report.Tasks["done"])
-	client, err := dial(url)
+	client, err := dial(t.Context(), url)
 	require.NoError(t, err)
 	defer client.Close()
 	left, err := client.Do(t.Context(), client.B().Keys().Pattern("*").Build()).AsStrSlice()
@@ -95,6 +97,41 @@ func TestARunNoticesAStoreThatForgets(t *testing.T) {
 	assert.True(t, log.says("has two holders", "gives out"), report)
 	assert.NotEmpty(t, report.Violations)
 	assert.Contains(t, report.String(), "VIOLATED")
+}
+
+// TestDialComesThroughARestart has a server break off the first connections, as one does that is killed just then.
+func TestDialComesThroughARestart(t *testing.T) {
+	t.Parallel()
+	address, err := url.Parse(redistest.URL(t))
+	require.NoError(t, err)
+	server := address.Host
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	go func() {
+		for n := 0; ; n++ {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if n < 2 {
+				conn.Close()
+				continue
+			}
+			far, err := net.Dial("tcp", server)
+			if err != nil {
+				conn.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(far, conn); far.Close() }()
+			go func() { _, _ = io.Copy(conn, far); conn.Close() }()
+		}
+	}()
+	address.Host = listener.Addr().String()
+	client, err := dial(t.Context(), address.String())
+	require.NoError(t, err)
+	defer client.Close()
+	assert.NoError(t, client.Do(t.Context(), client.B().Ping().Build()).Error())
 }
 
 // TestPlansAreRepeated compares what is planned for the same seed, and for another one.

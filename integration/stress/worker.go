@@ -66,7 +66,7 @@ func work(j job, in io.Reader, out io.Writer) error {
 		return err
 	}
 	defer be.Close()
-	client, err := dial(j.URL)
+	client, err := dial(ctx, j.URL)
 	if err != nil {
 		return err
 	}

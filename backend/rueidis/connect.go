@@ -64,14 +64,14 @@ type cutter struct {
 
 func (c *cutter) connect(ctx context.Context, addr string, d *net.Dialer, conf *tls.Config) (net.Conn, error) {
 	c.mu.Lock()
-	over := c.over
+	over, opening := c.over, c.ctx
 	c.mu.Unlock()
 	if over {
 		return c.dial(ctx, addr, d, conf)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
+	defer context.AfterFunc(opening, cancel)()
 	conn, err := c.dial(ctx, addr, d, conf)
 	if err != nil {
 		return nil, err

@@ -414,6 +414,7 @@ func TestALossIsToldOfThoughTheHolderHasReleased(t *testing.T) {
 			}
 		})
 		<-time.After(time.Minute)
+		synctest.Wait()
 		require.ElementsMatch(t, holds, told)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // DefaultTTL is how long a binding lasts since its last use, as in Python.
@@ -39,7 +40,7 @@ type Bindings struct {
 
 // New gives the bindings of the namespace. It sends nothing.
 func New(be backend.Values, ns backend.Namespace) (*Bindings, error) {
-	if be == nil {
+	if lease.IsNil(be) {
 		return nil, &backend.InvalidError{Field: "backend", Value: "nil", Reason: "must not be nil"}
 	}
 	if err := ns.Validate(); err != nil {

@@ -144,6 +144,8 @@ func TestBindingsOfOneNamespaceAreNotThoseOfAnother(t *testing.T) {
 func TestWhatIsInvalidIsRefused(t *testing.T) {
 	_, err := binding.New(nil, ns)
 	require.ErrorIs(t, err, backend.ErrInvalid)
+	_, err = binding.New((*memory.Backend)(nil), ns)
+	require.ErrorIs(t, err, backend.ErrInvalid)
 	b, be := bindings(t)
 	_, err = binding.New(be, backend.Namespace{})
 	require.ErrorIs(t, err, backend.ErrInvalid)

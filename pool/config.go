@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/binding"
 	"github.com/redisallocator/redisallocator/internal/lease"
 	"github.com/redisallocator/redisallocator/policy"
 )
 
 // Defaults of a [Config].
 const (
-	DefaultTTL        = 2 * time.Minute // Python's
-	DefaultBindingTTL = time.Hour       // Python's
+	DefaultTTL        = 2 * time.Minute    // Python's
+	DefaultBindingTTL = binding.DefaultTTL // Python's
 )
 
 // Backend is what an allocator needs of a backend. Every backend.Backend has it.

@@ -147,7 +147,7 @@ func (a *attempt) finish() {
 	a.worker.timer.Stop()
 	a.mu.Unlock()
 	if c := a.inner.Load(); c != nil {
-		c.cancel(nil)
+		c.cancel()
 	}
 	if abandoned {
 		a.queue.logger.Warn("handler has returned at last", a.attrs("cause", cause, "after", time.Since(a.begun))...)

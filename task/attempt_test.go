@@ -24,7 +24,11 @@ func causes(r *rig, q *task.Queue[int, int]) (task.Handler[int, int], chan error
 	all := make(chan error, 10)
 	return func(ctx context.Context, t *task.Task[int]) (int, error) {
 		n, err := untilItEnds(ctx, t)
-		assert.ErrorIs(r, ctx.Err(), context.Canceled)
+		want := context.Canceled
+		if errIs(err, task.ErrTimeout) || errIs(err, task.ErrExpired) {
+			want = context.DeadlineExceeded
+		}
+		assert.Equal(r, want, ctx.Err())
 		all <- err
 		return n, err
 	}, all

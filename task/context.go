@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/redisallocator/redisallocator/internal/lease"
@@ -11,7 +12,51 @@ import (
 // knows it. It is made when it is needed.
 type inner struct {
 	context.Context
-	cancel context.CancelCauseFunc
+	cancel context.CancelFunc
+	ending ending
+}
+
+// ending is the parent of a cancelCtx, which by itself could only end as cancelled: it ends with the error of its parent.
+type ending struct {
+	context.Context                         // which has the cause
+	because         context.CancelCauseFunc // of it
+	over            chan struct{}
+	err             error // when it is over
+	tell            func()
+}
+
+func newInner(base context.Context) *inner {
+	c := new(inner)
+	c.ending.over = make(chan struct{})
+	c.ending.Context, c.ending.because = context.WithCancelCause(base)
+	c.Context, c.cancel = context.WithCancel(&c.ending)
+	return c
+}
+
+// end is called once.
+func (c *inner) end(err, cause error) {
+	e := &c.ending
+	e.because(cause)
+	e.err = err
+	close(e.over)
+	e.tell()
+}
+
+func (e *ending) Done() <-chan struct{} { return e.over }
+
+func (e *ending) Err() error {
+	select {
+	case <-e.over:
+		return e.err
+	default:
+		return nil
+	}
+}
+
+// AfterFunc is for the cancelCtx, which would else start a goroutine that waits for the end.
+func (e *ending) AfterFunc(f func()) (stop func() bool) {
+	e.tell = f
+	return func() bool { return true } // the cancelCtx has ended, so f does nothing
 }
 
 // context gives the inner context.
@@ -24,10 +69,9 @@ func (a *attempt) context() *inner {
 	if c := a.inner.Load(); c != nil {
 		return c
 	}
-	c := new(inner)
-	c.Context, c.cancel = context.WithCancelCause(a.server.base)
-	if a.cause != nil || a.returned {
-		c.cancel(a.cause)
+	c := newInner(a.server.base)
+	if err := a.over(); err != nil {
+		c.end(err, a.cause)
 	}
 	a.inner.Store(c)
 	return c
@@ -50,10 +94,11 @@ func (a *attempt) Value(key any) any {
 // Err reads the clock, so that a process that was stopped knows at its first look.
 func (a *attempt) Err() error {
 	a.mu.Lock()
-	ended := a.cause != nil || a.returned
+	err := a.over()
 	a.mu.Unlock()
 	switch {
-	case ended:
+	case err != nil:
+		return err
 	case !a.hold.Valid():
 		a.end(lostBy(a.hold.Err()))
 	case !time.Now().Before(a.limit):
@@ -61,7 +106,18 @@ func (a *attempt) Err() error {
 	default:
 		return nil
 	}
-	return context.Canceled
+	return a.Err()
+}
+
+// over is the error of the context, if it has ended. The caller holds a.mu.
+func (a *attempt) over() error {
+	switch {
+	case a.cause != nil && errors.Is(a.cause, a.why):
+		return context.DeadlineExceeded
+	case a.cause != nil, a.returned:
+		return context.Canceled
+	}
+	return nil
 }
 
 // onLost is told of leases that have ended.
@@ -79,8 +135,13 @@ func (a *attempt) end(cause error) {
 	if a.armed {
 		a.worker.timer.Reset(grace)
 	}
+	err, c := a.over(), a.inner.Load()
 	a.mu.Unlock()
-	a.context().cancel(cause)
+	if c == nil {
+		a.context() // which has ended: it is where context.Cause looks
+		return
+	}
+	c.end(err, cause)
 }
 
 // arm sets the worker's timer.

@@ -37,7 +37,7 @@ func TestErrReadsTheClock(t *testing.T) {
 		require.NoError(t, a.Err())
 		require.NoError(t, context.Cause(a))
 		<-time.After(time.Second)
-		require.ErrorIs(t, a.Err(), context.Canceled)
+		require.Equal(t, context.DeadlineExceeded, a.Err())
 		require.ErrorIs(t, context.Cause(a), ErrTimeout)
 
 		a = attemptOf(t, time.Hour)
@@ -50,6 +50,51 @@ func TestErrReadsTheClock(t *testing.T) {
 		require.Error(t, a.Err())
 		require.ErrorIs(t, context.Cause(a), ErrLost)
 	})
+}
+
+// Whether the time was over or the attempt has ended in another way, contexts derived from it end alike, at once and without
+// goroutines of their own.
+func TestDerivedContextsEndAlike(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end   func(a *attempt)
+		err   error
+		cause error
+	}{
+		"the time is over": {func(a *attempt) { <-time.After(time.Second); assert.Error(t, a.Err()) }, context.DeadlineExceeded, ErrTimeout},
+		"it is told so":    {func(a *attempt) { a.end(a.why) }, context.DeadlineExceeded, ErrTimeout},
+		"cancelled":        {func(a *attempt) { a.end(ErrCancelled) }, context.Canceled, ErrCancelled},
+		"lost":             {func(a *attempt) { a.end(lostBy(lease.ErrExpired)) }, context.Canceled, ErrLost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := attemptOf(t, time.Second)
+				type key struct{}
+				value := context.WithValue(a, key{}, "value")
+				patient, stop := context.WithTimeout(value, time.Hour)
+				defer stop()
+				child, cancel := context.WithCancelCause(patient)
+				defer cancel(nil)
+				require.NoError(t, child.Err())
+				c.end(a)
+				for _, ctx := range []context.Context{a, value, patient, child} {
+					select {
+					case <-ctx.Done():
+					default:
+						require.Fail(t, "not at once")
+					}
+					require.Equal(t, c.err, ctx.Err())
+					require.ErrorIs(t, context.Cause(ctx), c.cause)
+				}
+				late, stop := context.WithCancel(value)
+				defer stop()
+				require.Equal(t, c.err, late.Err())
+				require.ErrorIs(t, context.Cause(late), c.cause)
+				require.Equal(t, "value", late.Value(key{}))
+			})
+		})
+	}
 }
 
 // Whoever asks for a context when it has ended gets one that has.

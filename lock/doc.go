@@ -74,5 +74,6 @@
 // Errors are wrapped with what was attempted; compare them with errors.Is: [ErrLocked], [ErrNotHeld], those of package
 // backend (ErrInvalid, ErrClosed, ErrUnavailable, ErrPermission, ErrReplicas, ErrLimit, ...) and those of the caller's context. What is
 // wrong with a name or a configuration is said by each call, before anything is sent. An acquisition that fails
-// leaves nothing held.
+// leaves nothing held. One that has waited until its context or MaxWait was over, while the store could not be reached, matches
+// ErrUnavailable, too, and leaves nothing held as soon as the store can be.
 package lock

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Handle is one task with results R, seen from outside. It holds no resources; its methods may be called concurrently.
@@ -24,7 +25,7 @@ func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	var none R
 	info, err := h.await(ctx)
 	if err != nil {
-		return none, fail("wait for", h.id, err)
+		return none, fail("wait for", h.id, lease.Ended(ctx, err))
 	}
 	if h.once && info.State.Final() && info.State != backend.TaskDead {
 		h.core.remove(ctx, h.id)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // cancelTimeout bounds what a Query that was given up still says to the store.
@@ -80,20 +81,14 @@ func (q *Queue[P, R]) runRemote(ctx context.Context, params P, s *submission) (n
 	s.req.Watch = true
 	reply, err := q.submit(ctx, s)
 	if err != nil {
-		if !s.named && ctx.Err() != nil {
-			q.abandon(ctx, s.req.ID)
-		}
-		return none, err
+		return none, q.givenUp(ctx, s, err)
 	}
 	if !reply.Created && !reply.Joined {
 		return none, ErrNoListener
 	}
 	info, err := await(ctx, reply.Task, reply.Watching)
 	if err != nil {
-		if !s.named {
-			err = q.givenUp(ctx, s.req.ID, err)
-		}
-		return none, err
+		return none, q.givenUp(ctx, s, err)
 	}
 	switch {
 	case info.State == backend.TaskDead:
@@ -167,39 +162,43 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-// givenUp cancels a task for which nobody waits any more, and completes the error of its Query: why says that ctx has ended.
-func (q *core) givenUp(ctx context.Context, id string, why error) error {
-	if ctx.Err() == nil {
+// givenUp cancels a task if nobody waits for it any more, and completes the error of its Query.
+func (q *core) givenUp(ctx context.Context, s *submission, why error) error {
+	if ctx.Err() == nil || s.named {
 		return why
 	}
-	if taken := q.abandon(ctx, id); !taken {
+	taken, err := q.abandon(ctx, s.req.ID)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w (the task was not cancelled and may go on: %w)", why, lease.Unavailable(err))
+	case !taken:
 		return fmt.Errorf("%w: %w", why, ErrNoListener)
 	}
 	return why
 }
 
 // abandon cancels a task. It reports false if nobody had taken it and nobody listens.
-func (q *core) abandon(ctx context.Context, id string) (taken bool) {
+func (q *core) abandon(ctx context.Context, id string) (taken bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
 	cancelled, err := q.edit(ctx, backend.TasksCancel, id)
 	if err != nil {
 		q.cfg.Logger.Warn("task was not cancelled, it goes on", "queue", q.name, "id", id, "error", err)
-		return true
+		return true, err
 	}
-	look, err := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
-	if err != nil {
-		return true
+	look, failed := q.be.Tasks(ctx, backend.TasksRequest{Namespace: q.ns, IDs: []string{id}})
+	if failed != nil { // it is cancelled all the same
+		return true, nil
 	}
 	info := &look.Tasks[0]
 	if info.State.Final() && info.State != backend.TaskDead {
 		q.done.add(id)
 	}
 	if !cancelled || info.Attempts > 0 {
-		return info.Reason != backend.ReasonNoListener
+		return info.Reason != backend.ReasonNoListener, nil
 	}
-	stats, err := q.be.Stats(ctx, backend.StatsRequest{Namespace: q.ns, Queue: q.name})
-	return err != nil || stats.Listeners > 0
+	stats, failed := q.be.Stats(ctx, backend.StatsRequest{Namespace: q.ns, Queue: q.name})
+	return failed != nil || stats.Listeners > 0, nil
 }
 
 // edit acts on one task.

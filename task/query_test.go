@@ -110,6 +110,49 @@ func TestAQueryThatIsGivenUpWhileItIsSent(t *testing.T) {
 	})
 }
 
+// away is a store that cannot be reached any more when somebody wants to wait, and does not say that his context has ended.
+type away struct {
+	*memory.Backend
+	end func()
+}
+
+func (b away) Watch(context.Context, backend.WatchRequest) (backend.WatchReply, error) {
+	b.end()
+	return backend.WatchReply{}, backend.ErrUnavailable
+}
+
+func (b away) Submit(context.Context, backend.SubmitRequest) (backend.SubmitReply, error) {
+	b.end()
+	return backend.SubmitReply{}, backend.ErrUnavailable
+}
+
+// Whose context ends while the store is away learns of both.
+func TestAWaitThatEndsWhileTheStoreIsAway(t *testing.T) {
+	bubble(t, func(t *testing.T, be *memory.Backend) {
+		for name, wait := range map[string]func(context.Context, *task.Queue[int, int]) error{
+			"query": func(ctx context.Context, q *task.Queue[int, int]) error { _, err := q.Query(ctx, 1); return err },
+			"named query": func(ctx context.Context, q *task.Queue[int, int]) error {
+				_, err := q.Query(ctx, 1, task.ID("id"))
+				return err
+			},
+			"wait": func(ctx context.Context, q *task.Queue[int, int]) error { _, err := q.Wait(ctx, "id"); return err },
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			q := task.NewQueue[int, int](away{be, func() { <-ctx.Done() }}, ns, "q", task.Config{})
+			err := wait(ctx, q)
+			require.ErrorIs(t, err, context.DeadlineExceeded, name)
+			require.ErrorIs(t, err, backend.ErrUnavailable, name)
+			require.NotErrorIs(t, err, task.ErrNoListener, name)
+			cancel()
+
+			q = task.NewQueue[int, int](away{be, func() {}}, ns, "q", task.Config{})
+			err = wait(t.Context(), q)
+			require.ErrorIs(t, err, backend.ErrUnavailable, name)
+			require.NotErrorIs(t, err, context.DeadlineExceeded, name)
+		}
+	})
+}
+
 // A task has no more time than its only waiter, and says which of the two was over.
 func TestTheTimeOfATaskIsThatOfItsWaiter(t *testing.T) {
 	inTrouble(t, func(t *testing.T, b *troubled, q *task.Queue[string, int], _ *bytes.Buffer) {
@@ -175,6 +218,7 @@ func TestWhoGivesUpIsToldWhetherAnybodyListens(t *testing.T) {
 				_, err := q.Query(ctx, "x")
 				require.ErrorIs(t, err, context.Canceled)
 				assert.Equal(t, c.noListener, errIs(err, task.ErrNoListener), "%v", err)
+				assert.Equal(t, c.state == task.Waiting, errIs(err, backend.ErrUnavailable), "%v", err)
 				assert.Equal(t, c.logged != "", log.Len() > 0)
 				assert.Contains(t, log.String(), c.logged)
 				assert.Equal(t, c.state, stateIn(t, q, b.ids[0]))

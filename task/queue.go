@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Queue is a queue of tasks with parameters P and results R: a name in a namespace, and a configuration. It holds no
@@ -53,7 +54,8 @@ func (q *Queue[P, R]) Name() string { return q.name }
 // the workers take; to a process that waits, the end is told. With a [Policy] other than [Remote] it may be done in this process.
 //
 // When ctx ends, Query does so, too, with an error that matches that of ctx. A task that it has named itself is cancelled
-// then, which may take up to a second; it also gets no more time than ctx has. One with an [ID] goes on, for those who wait for it elsewhere.
+// then, which may take up to a second; if that fails, because the store cannot be reached, the error also matches backend.ErrUnavailable, and
+// the task may go on. It gets no more time than ctx has. One with an [ID] goes on, for those who wait for it elsewhere.
 //
 // The error of a task that has failed is an [Error]; see also [ErrExpired], [ErrCancelled], [ErrDead], [ErrLost].
 func (q *Queue[P, R]) Query(ctx context.Context, params P, opts ...Option) (R, error) {
@@ -64,7 +66,7 @@ func (q *Queue[P, R]) Query(ctx context.Context, params P, opts ...Option) (R, e
 	}
 	res, err := q.query(ctx, params, s)
 	if err != nil {
-		return none, fail("query", q.name, err)
+		return none, fail("query", q.name, lease.Ended(ctx, err))
 	}
 	return res, nil
 }

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -100,9 +99,9 @@ func (h *Hold) giveBack() (held bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if g.later(chore{g: g, hold: h, items: h.all(), until: h.storeEnd(k.now())}) {
-		return false, fmt.Errorf("not given back yet, trying on in the background: %w", unavailable(err))
+		return false, fmt.Errorf("not given back yet, trying on in the background: %w", Unavailable(err))
 	}
-	return false, fmt.Errorf("not given back: %w", unavailable(err))
+	return false, fmt.Errorf("not given back: %w", Unavailable(err))
 }
 
 // abandon has the rest of a lease given back that was lost only in part. The caller holds the keeper's mutex.
@@ -130,14 +129,6 @@ func (h *Hold) storeEnd(now Instant) Instant {
 		deadline = max(deadline, now.add(h.doubt))
 	}
 	return deadline.add(Margin(max(h.ttl, h.doubt)))
-}
-
-// unavailable has an error that says that our patience has ended match [backend.ErrUnavailable], too.
-func unavailable(err error) error {
-	if errors.Is(err, backend.ErrUnavailable) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", backend.ErrUnavailable, err)
 }
 
 // patience is how long Release waits.

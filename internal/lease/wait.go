@@ -38,7 +38,7 @@ const minAhead = 100 * time.Millisecond
 
 // Enter takes at once or waits in line: until there are grants, ctx ends, MaxWait is over or the group is closed. In
 // the latter cases nothing is held and nobody waits when it returns, or, if the store could not be reached just then,
-// as soon as it can be.
+// as soon as it can be; then the error also matches [backend.ErrUnavailable].
 //
 // It takes one round trip if there is something to take, else one to join the line. What is handed over needs no further
 // one, if it is known well enough since when at the latest it counts ([Granted.Claim]); else one to renew it. The group
@@ -55,7 +55,7 @@ func (g *Group) Enter(ctx context.Context, lines backend.Lines, w Wait) (Granted
 		at := g.Now()
 		reply, err := lines.Enter(ctx, w.EnterRequest)
 		if err != nil {
-			return Granted{}, err
+			return Granted{}, Ended(ctx, err)
 		}
 		if len(reply.Grants) > 0 {
 			return done(reply.Grants, at, 0, tries)
@@ -82,12 +82,9 @@ func (g *Group) Enter(ctx context.Context, lines backend.Lines, w Wait) (Granted
 			}
 			// The claim has passed on to somebody else. Of several, some may be ours all the same.
 			if len(h.Grants) > 1 {
-				left, err := g.leave(ctx, lines, &w, h.Grants)
-				if err != nil {
-					return Granted{}, err
-				}
-				if !left { // what goes on in the background would undo what the same token is granted anew
-					return Granted{}, fmt.Errorf("%w: a part of what was handed over has passed on", backend.ErrUnavailable)
+				// What goes on in the background would undo what the same token is granted anew.
+				if err := g.leave(ctx, lines, &w, h.Grants); err != nil {
+					return Granted{}, fmt.Errorf("a part of what was handed over has passed on: %w", err)
 				}
 			}
 		case <-ctx.Done():
@@ -207,29 +204,28 @@ const leaveTimeout = 500 * time.Millisecond
 
 // quit gives up waiting because of err.
 func (g *Group) quit(ctx context.Context, lines backend.Lines, w *Wait, grants []backend.Grant, err error) error {
-	if _, further := g.leave(ctx, lines, w, grants); further != nil {
-		return errors.Join(err, further)
+	if further := g.leave(ctx, lines, w, grants); further != nil {
+		return fmt.Errorf("%w (%w)", err, further)
 	}
 	return err
 }
 
 // leave leaves the line and gives back what was granted: claims are given back by the Leave, and what a
-// confirmation has or may have renewed by itself. What cannot be done now is left to the keeper, and left is false; the
-// error tells of it only if that will not do it either.
-func (g *Group) leave(ctx context.Context, lines backend.Lines, w *Wait, grants []backend.Grant) (left bool, err error) {
+// confirmation has or may have renewed by itself. If the store cannot be reached now, the error says so, and the keeper
+// does it as soon as it can.
+func (g *Group) leave(ctx context.Context, lines backend.Lines, w *Wait, grants []backend.Grant) error {
 	k := g.k
 	d, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	until := g.Now().add(maxChore)
-	left = true
 	var errs []error
 	later := func(err error, c chore) {
-		left = false
-		c.g, c.until = g, until
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if !unanswered(err) || !g.later(c) {
-			errs = append(errs, fmt.Errorf("leaving the line: %w", err))
+		errs = append(errs, fmt.Errorf("leaving the line: %w", Unavailable(err)))
+		if unanswered(err) {
+			c.g, c.until = g, until
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			g.later(c)
 		}
 	}
 	leave := &backend.LeaveRequest{Namespace: w.Space(), Token: w.Owner()}
@@ -248,5 +244,5 @@ func (g *Group) leave(ctx context.Context, lines backend.Lines, w *Wait, grants 
 			later(err, chore{items: items})
 		}
 	}
-	return left, errors.Join(errs...)
+	return errors.Join(errs...)
 }

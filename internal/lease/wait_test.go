@@ -121,6 +121,8 @@ func TestAWaitThatIsGivenUpIsNotKeptByASilentStore(t *testing.T) {
 		cancel()
 		_, err := result()
 		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, backend.ErrUnavailable)
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller has set no deadline")
 		require.Less(t, time.Since(began), time.Second)
 		silent.Store(false)
 		<-time.After(time.Minute)
@@ -265,7 +267,7 @@ func TestALineThatCannotBeLeftNowIsLeftLater(t *testing.T) {
 		cancel()
 		_, err := result()
 		require.ErrorIs(t, err, context.Canceled)
-		require.NotErrorIs(t, err, backend.ErrUnavailable, "nobody needs to care")
+		require.ErrorIs(t, err, backend.ErrUnavailable, "why it may have ended without a grant")
 		<-time.After(time.Second)
 		require.Equal(t, 1, s.waiting(t))
 		s.set(func() { s.onLeave = nil })
@@ -273,6 +275,33 @@ func TestALineThatCannotBeLeftNowIsLeftLater(t *testing.T) {
 		require.Equal(t, 0, s.waiting(t))
 		require.True(t, h.Valid())
 	})
+}
+
+func TestAWaitThatEndsWhileTheStoreIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(t, 1)
+		g := keep(t, s, lease.Config{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := g.Enter(ctx, away{s, func() { <-ctx.Done() }}, waitFor(1))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, backend.ErrUnavailable)
+		_, err = g.Enter(t.Context(), away{s, func() {}}, waitFor(1))
+		require.ErrorIs(t, err, backend.ErrUnavailable)
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+// away is a store that cannot be reached, and does not say that the caller's context has ended.
+type away struct {
+	*store
+	end func()
+}
+
+func (s away) Enter(context.Context, backend.EnterRequest) (backend.EnterReply, error) {
+	s.end()
+	return backend.EnterReply{}, backend.ErrUnavailable
 }
 
 func TestAWaitEndsWithTheBackend(t *testing.T) {

@@ -16,18 +16,61 @@ local function plain()
   local now = string.format('%.0f', ms)
   local BEYOND, LONG, SMALL, BYTES, KEEP = 1e15, 100, 16384, 4194304, 60000
 
+  -- Tasks mostly have much in common: what was read or written once is kept.
+  local numbers, terms, sizes, watchers = {}, {}, {}, {}
+
+  -- number gives a whole number; 0 if it is none.
+  local function number(text)
+    local n = numbers[text]
+    if not n then
+      n = text and not string.find(text, '%D') and tonumber(text) or 0
+      numbers[text] = n
+    end
+    return n
+  end
+
+  -- termsOf gives of what does not change {submitted, retention, class, digest}; nothing if it is none of ours.
+  local function termsOf(k)
+    local t = terms[k]
+    if not t then
+      t = { string.match(k or '', '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$') }
+      terms[k] = t
+    end
+    return t[4] and t
+  end
+
+  -- size gives what stands in front of a text in a netstring.
+  local function size(text)
+    local s = sizes[#text]
+    if not s then
+      s = #text .. ':'
+      sizes[#text] = s
+    end
+    return s
+  end
+
+  -- watching lists the processes that watch.
+  local function watching(w)
+    local list = watchers[w]
+    if not list then
+      list = {}
+      for to in string.gmatch(w, '+?(%S+)') do list[#list + 1] = to end
+      watchers[w] = list
+    end
+    return list
+  end
+
   -- What there is.
-  local at, name, seen, records = 4, nil, {}, {}
+  local at, name, seen, records, over, ran, token = 4, nil, {}, {}, {}, {}, nil
   for i = 1, reports do
-    local id, token = ARGV[at], ARGV[at + 1]
-    local v = try('HMGET', taskPrefix .. id, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'e')
-    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= token or v[7] ~= '1' or v[9] or seen[id] or name and name ~= v[2] then return end
-    local x, z = tonumber(v[3] or 0), tonumber(v[6] or 0)
-    if not x or not z or not (x > ms and z > ms and x < BEYOND and z < BEYOND) or not v[4]
-      or string.find(token, '[%c"\\]') then return end
-    v.submitted, v.kept, v.class, v.digest = string.match(v[4], '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$')
-    if not v.digest or string.find(v[3], '%D') or v.kept + 0 < 1 or v.kept + 0 > BEYOND then return end
-    name, seen[id], records[i] = v[2], true, v
+    local id, key = ARGV[at], taskPrefix .. ARGV[at]
+    local v = try('HMGET', key, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'e')
+    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= ARGV[at + 1] or v[7] ~= '1' or v[9] or seen[id] or name and name ~= v[2] then return end
+    local x, z, t = number(v[3]), number(v[6]), termsOf(v[4])
+    if not (x > ms and z > ms and x < BEYOND and z < BEYOND and t) or number(t[2]) < 1 or number(t[2]) > BEYOND then return end
+    if v[5] ~= token and string.find(v[5], '[%c"\\]') then return end
+    name, token, v[4] = v[2], v[5], t
+    seen[id], records[i], over[i], ran[i] = true, v, key, id
     at = at + 4
   end
   if reports > 0 and string.find(name, '[%c"\\]') then return end
@@ -41,13 +84,13 @@ local function plain()
     keys[2 * i - 1], keys[2 * i] = taskPrefix .. id, resultPrefix .. id
     at = at + 7
     if string.find(ARGV[at - 5], 'o', 1, true) then
-      for old in string.gmatch(ARGV[at], '[^%z]+') do
+      for old in string.gmatch(ARGV[at], '%Z+') do
         if old ~= id then forgotten[#forgotten + 1] = resultPrefix .. old end
       end
       at = at + 1
     end
   end
-  local listener, token, ttl, mark, most, want
+  local listener, ttl, mark, most, want
   if fetches > 0 then
     listener, token = ARGV[at], ARGV[at + 1]
     ttl, mark, most = string.match(ARGV[at + 2], '^(%d+) (%d+) (%d+) 0$')
@@ -80,7 +123,7 @@ local function plain()
     end
   end
 
-  local granted, ids, bytes, fence, member, due = {}, {}, 0, 0, nil, BEYOND
+  local ids, grants, runs, bytes, fence, member, due = {}, {}, {}, 0, 0, nil, BEYOND
   if fetches > 0 then
     member = process .. ' ' .. listener
     if waiting > 0 and length >= want or call('EXISTS', lane1 .. name, lane2 .. name, ghosts .. name, pausedKey) > 0 then return end
@@ -92,19 +135,23 @@ local function plain()
       if not fence or not (fence >= 0 and fence < 9e15) then return end
     end
     if want > 0 and length > 0 then ids = call('LRANGE', lane, '0', want - 1) end
+    local ends, last = ms + ttl, string.format('%.0f', ms + ttl)
     for i = 1, #ids do
-      local list = try('HGETALL', taskPrefix .. ids[i])
-      if list.err or #list > 20 or seen[ids[i]] then return end
-      local v = {}
+      local id = ids[i]
+      keys[i] = taskPrefix .. id
+      local list = try('HGETALL', keys[i])
+      if list.err or #list > 20 or seen[id] then return end
+      local v = { s = '', q = '', x = '', k = '', p = '', w = '', m = false } -- with room for what mostly is there
       for j = 1, #list, 2 do v[list[j]] = list[j + 1] end
-      if v.s ~= 'w' or v.q ~= name or not v.k or not v.x or v.n or v.y or v.e or v.r or v.w and string.find(v.w, '+', 1, true) then return end
-      local x = tonumber(v.x)
-      v.t = string.match(v.k, '^(%d+) %d+ %d+ %d+ 0 ')
-      if not v.t or string.find(v.x, '%D') or not x or not (x > ms and x < BEYOND) then return end
-      bytes = bytes + #(v.p or '') + #(v.m or '')
+      if v.s ~= 'w' or v.q ~= name or v.n or v.y or v.e or v.r or string.find(v.w, '+', 1, true) then return end
+      local x, t = number(v.x), termsOf(v.k)
+      if not (x > ms and x < BEYOND and t and t[3] == '0') then return end
+      bytes = bytes + #v.p + #(v.m or '')
       if bytes > BYTES then return end
-      v.z = x < ms + ttl and x or nil
-      granted[i], seen[ids[i]] = v, true
+      local z = x < ends and v.x or last
+      runs[2 * i - 1], runs[2 * i], seen[id] = z, id, true
+      grants[i] = { id, '1 0 1 0 ' .. t[1] .. ' ' .. v.x .. ' ' .. z, v.p, v.m or nil }
+      due = math.min(due, x, ends)
     end
   end
 
@@ -120,23 +167,23 @@ local function plain()
     list[n + 1], list[n + 2], list[n + 3] = a, b, c
   end
 
-  local over, ran, done = {}, {}, 0
+  local done = 0
   if reports > 0 then call('DEL', taskPrefix) end -- also without memory, see taskexchange.lua
   at = 4
   for i = 1, reports do
     local id, v, data = ARGV[at], records[i], ARGV[at + 3]
     local failed = ARGV[at + 2] == 'f'
     if not failed then done = done + 1 end
-    local text = (failed and '{"state":"failed","queue":"' or '{"state":"done","queue":"') .. name .. '","class":' .. v.class
-      .. ',"attempts":1,"deaths":0,"submitted":' .. v.submitted .. ',"deadline":' .. v[3]
-      .. ',"finished":' .. now .. (v.digest ~= '' and ',"digest":"' .. v.digest .. '"' or '') .. ',"token":"' .. v[5] .. '"'
+    local t = v[4]
+    local text = (failed and '{"state":"failed","queue":"' or '{"state":"done","queue":"') .. name .. '","class":' .. t[3]
+      .. ',"attempts":1,"deaths":0,"submitted":' .. t[1] .. ',"deadline":' .. v[3]
+      .. ',"finished":' .. now .. (t[4] ~= '' and ',"digest":"' .. t[4] .. '"' or '') .. ',"token":"' .. v[5] .. '"'
       .. (data ~= '' and ',' .. data or '') .. '}'
-    call('SET', resultPrefix .. id, text, 'PX', v.kept)
-    over[i], ran[i] = taskPrefix .. id, id
+    call('SET', resultPrefix .. id, text, 'PX', t[2])
     if v[8] and v[8] ~= '' then
       if #text > SMALL then text = '' end
-      local front = '1:f' .. #id .. ':' .. id .. #text .. ':'
-      for to in string.gmatch(v[8], '+?(%S+)') do tell(to, front, text) end
+      local to, front = watching(v[8]), '1:f' .. size(id) .. id .. size(text)
+      for j = 1, #to do tell(to[j], front, text) end
     end
     at = at + 4
   end
@@ -148,19 +195,23 @@ local function plain()
     if failed > 0 and type(try('HINCRBY', totals, 'failed', failed)) ~= 'number' then call('HSET', totals, 'failed', failed) end
   end
 
-  local x0, timeout0
+  local flags, timeout, rest, x, k, w, width
   for i = 1, submits do
-    local flags, timeout, key = ARGV[at + 2], ARGV[at + 3], keys[2 * i - 1]
-    if timeout ~= timeout0 then timeout0, x0 = timeout, string.format('%.0f', ms + timeout) end
-    local k = now .. ' ' .. ARGV[at + 5]
-    if string.find(flags, 'w', 1, true) then
-      local w = (string.find(flags, '+', 1, true) and '+' or '') .. process .. ' '
-      call('HSET', key, 's', 'w', 'q', name, 'x', x0, 'k', k, 'p', ARGV[at + 6], 'w', w)
+    local key = keys[2 * i - 1]
+    if ARGV[at + 2] ~= flags then
+      flags = ARGV[at + 2]
+      w = string.find(flags, 'w', 1, true) and (string.find(flags, '+', 1, true) and '+' or '') .. process .. ' '
+      width = string.find(flags, 'o', 1, true) and 8 or 7
+    end
+    if ARGV[at + 3] ~= timeout then timeout, x = ARGV[at + 3], string.format('%.0f', ms + ARGV[at + 3]) end
+    if ARGV[at + 5] ~= rest then rest, k = ARGV[at + 5], now .. ' ' .. ARGV[at + 5] end
+    if w then
+      call('HSET', key, 's', 'w', 'q', name, 'x', x, 'k', k, 'p', ARGV[at + 6], 'w', w)
     else
-      call('HSET', key, 's', 'w', 'q', name, 'x', x0, 'k', k, 'p', ARGV[at + 6])
+      call('HSET', key, 's', 'w', 'q', name, 'x', x, 'k', k, 'p', ARGV[at + 6])
     end
     call('PEXPIRE', key, ARGV[at + 4])
-    at = at + (string.find(flags, 'o', 1, true) and 8 or 7)
+    at = at + width
   end
   for from = 1, #forgotten, 1000 do call('UNLINK', unpack(forgotten, from, math.min(from + 999, #forgotten))) end
   local reply = { ms, string.rep('1', reports), '', string.rep('C', submits) }
@@ -187,15 +238,7 @@ local function plain()
         call('PEXPIREAT', listen, string.format('%.0f', longest))
       end
     end
-    local ends, runs, grants = string.format('%.0f', ms + ttl), {}, {}
-    for i = 1, #ids do
-      local v, id = granted[i], ids[i]
-      local z = v.z and v.x or ends
-      call('HSET', taskPrefix .. id, 's', 'r', 'u', token, 'z', z, 'n', '1', 'l', member)
-      runs[2 * i - 1], runs[2 * i] = z, id
-      grants[i] = { id, '1 0 1 0 ' .. v.t .. ' ' .. v.x .. ' ' .. z, v.p or '', v.m }
-      due = math.min(due, v.z or ms + ttl)
-    end
+    for i = 1, #ids do call('HSET', keys[i], 's', 'r', 'u', token, 'z', runs[2 * i - 1], 'n', '1', 'l', member) end
     if #ids > 0 then
       call('LPOP', lane, #ids)
       call('ZADD', running, unpack(runs))

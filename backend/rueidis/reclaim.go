@@ -52,9 +52,10 @@ func undoMark(mark string) undo { return undo("+" + mark) }
 type debts struct {
 	mu      sync.Mutex
 	open    map[*space][]debt
-	n       int
+	n       int  // of them, and of those that are being dealt with
 	full    bool // and said so
 	working bool
+	failing bool          // the last attempt has failed: the next one waits, or comes when the server can be reached
 	wake    chan struct{} // has room for one
 }
 
@@ -126,7 +127,9 @@ func (b *Backend) owe(sp *space, list []debt) {
 		d.working = b.start(b.settle)
 		return
 	}
-	d.rouse()
+	if !d.failing {
+		d.rouse()
+	}
 }
 
 // rouse has the goroutine look at once. It is also called when the server can be reached again.
@@ -161,6 +164,7 @@ func (b *Backend) settle() {
 			pause.reset()
 		}
 		d.mu.Lock()
+		d.failing = err != nil
 		if d.n == 0 {
 			d.working, d.full = false, false
 			d.mu.Unlock()
@@ -208,6 +212,7 @@ func (b *Backend) settleDue(ctx context.Context, now time.Time) error {
 		for _, x := range list {
 			switch {
 			case x.over(now):
+				d.n--
 			case x.due.After(now):
 				rest = append(rest, x)
 			default:
@@ -220,23 +225,20 @@ func (b *Backend) settleDue(ctx context.Context, now time.Time) error {
 
 	var failed error
 	for sp, list := range due {
-		back, err := sp.settle(ctx, list)
+		left, err := sp.settle(ctx, list)
 		if err != nil {
 			failed = err
 		}
-		if len(back) > 0 {
-			d.mu.Lock()
-			d.n += len(back)
-			d.open[sp] = append(d.open[sp], back...)
-			d.mu.Unlock()
-		}
+		d.mu.Lock()
+		d.n -= len(list) - len(left)
+		d.set(sp, append(d.open[sp], left...))
+		d.mu.Unlock()
 	}
 	return failed
 }
 
 // set replaces the debts of a space. The caller holds the mutex.
 func (d *debts) set(sp *space, list []debt) {
-	d.n += len(list) - len(d.open[sp])
 	if len(list) == 0 {
 		delete(d.open, sp)
 	} else {

@@ -83,6 +83,16 @@ func lockMethods() []method {
 		{"Unlock units", unlocks(backend.Held{Member: "shared", Token: "reader1"})},
 		{"Unlock what is waited for", unlocks(backend.Held{Member: "waited", Token: "first"})},
 		{"Unlock several", unlocks(backend.Held{Member: "alone", Token: "holder"}, backend.Held{Member: "waited", Token: "first"})},
+		{"Unlock and lock together", func(ctx context.Context, b *Backend, ns backend.Namespace) error {
+			sp, err := b.space(ns)
+			if err != nil {
+				return err
+			}
+			req := backend.LockRequest{Namespace: ns, Token: "new", TTL: time.Hour, Items: []backend.LockItem{item("free")}}
+			return b.fail(ctx, "lock", ns, sp.lockExchange(nil, []*part{
+				{returns: []backend.Held{{Member: "alone", Token: "holder"}}}, {lock: &lockOp{req: req}},
+			}))
+		}},
 		{"RenewLocks", renews(backend.Renewal{Member: "alone", Token: "holder", TTL: 2 * time.Hour})},
 		{"RenewLocks of several", renews(
 			backend.Renewal{Member: "again", Token: "twice", TTL: 2 * time.Hour},
@@ -129,7 +139,7 @@ func TestWrongTypeOfLocks(t *testing.T) {
 		{"processes", func() string { return ns.LockProcesses() }, []string{"Enter a line", "Unlock what is waited for"}},
 		{"sequence", func() string { return ns.LockSequence() }, []string{"Enter a line"}},
 		{"limits", func() string { return ns.LockLimits() }, []string{"Lock units", "SetLimit", "Holders"}},
-		{"fence", func() string { return ns.Fence() }, []string{"Lock", "Lock units", "Enter", "Unlock what is waited for"}},
+		{"fence", func() string { return ns.Fence() }, []string{"Lock", "Lock units", "Enter", "Unlock what is waited for", "Unlock and lock together"}},
 	} {
 		for kind, put := range map[string]func(r *room, key string){"list": spoil["list"], "set": spoil["set"]} {
 			failed := map[string]bool{}

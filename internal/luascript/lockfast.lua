@@ -19,7 +19,10 @@ local function fast()
     keys[i] = lockPrefix .. ARGV[at]
     at = at + (i > known and 1 or 3)
   end
+  keys[known + locks + 1] = fenceKey
   local owners = call('MGET', unpack(keys))
+  local fence = tonumber(owners[known + locks + 1] or nil)
+  if locks > 0 and not fence then return end -- it is missing, or of another type
 
   -- Nobody must wait for a name that is given back or taken, and it must not count how often it was granted; what looks
   -- free must not be of another type. Whoever it was handed to, and so is in requests, has to be known by his record.
@@ -90,19 +93,12 @@ local function fast()
   local unlocked, renewed = table.concat(digits, '', 1, unlocks), table.concat(digits, '', unlocks + 1, known)
   local reply = { unlocked, renewed }
   if locks > 0 then
-    local clock, fence = call('TIME'), nil
-    local us, granted = clock[1] * 1000000 + clock[2], 0
+    local clock, granted = call('TIME'), 0
     for i = known + 1, known + locks do
       if not owners[i] then granted = granted + 1 end
     end
-    if granted > 0 then
-      fence = us - 1
-      local last = tonumber(call('SET', fenceKey, fence + granted, 'GET') or nil)
-      if last and last > fence then
-        fence = last
-        call('SET', fenceKey, fence + granted)
-      end
-    end
+    fence = math.max(fence, clock[1] * 1000000 + clock[2] - 1)
+    if granted > 0 then call('SET', fenceKey, fence + granted) end
     at = first
     for i = known + 1, known + locks do
       if owners[i] then reply[i - known + 2] = 0

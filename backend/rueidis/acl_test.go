@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -145,6 +146,35 @@ func TestACLWithoutKeys(t *testing.T) {
 				require.Len(t, failed, len(methods()))
 			}
 		})
+	}
+}
+
+// TestACLWithoutChannels: who may not send messages can give back all the same; those who wait find out by themselves.
+func TestACLWithoutChannels(t *testing.T) {
+	t.Parallel()
+	r := newLockRoom(t, redistest.URL(t))
+	b := r.process(r.url)
+	r.room.extend(b, "m")
+	url := r.user(append(ACLRules(), "~*", "resetchannels")...)
+	for _, roundabout := range []bool{false, true} {
+		mute := r.process(url, func(o *options) { o.roundabout = roundabout })
+		members, names := r.take(b, "holder", 1, time.Hour), r.lock(b, r.asks("holder", item("n")))
+		forMember, forName := r.waitFor(b, "waiter"), r.waitsFor(b, "waiter", item("n"))
+
+		returned, err := mute.Return(t.Context(), backend.ReturnRequest{
+			Namespace: r.ns, Items: []backend.Held{{Member: "m", Token: members[0].Token}},
+		})
+		require.NoError(t, err)
+		assert.Equal(t, []bool{true}, returned.Returned)
+		unlocked, err := mute.Unlock(t.Context(), backend.UnlockRequest{
+			Namespace: r.ns, Items: []backend.Held{{Member: "n", Token: names[0].Token}},
+		})
+		require.NoError(t, err)
+		assert.Equal(t, []bool{true}, unlocked.Unlocked)
+
+		h, _ := r.granted(forMember)
+		r.giveBack(b, h.Grants...)
+		r.passes(b, forName)
 	}
 }
 

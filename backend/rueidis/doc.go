@@ -26,8 +26,8 @@
 //
 //	ACL SETUSER app on >secret ~crawler|proxies* &crawler|proxies|* +eval +evalsha +get ...
 //
-// What is missing is named: commands by [Open], keys and channels by the first call that needs them
-// ([backend.ErrPermission]).
+// What is missing is named ([backend.ErrPermission]): commands by [Open], keys by the first call that needs them, channels
+// by the first one that waits.
 //
 // # Cluster
 //

@@ -71,11 +71,11 @@ local function handover(waiting)
       local front = waiting[#back + 1]
       due = tonumber(call('ZRANGE', leases, 0, 0, 'WITHSCORES')[2])
       due = due < FOREVER and string.format('%.0f', math.max(due - ms, 0)) or '-1'
-      call('PUBLISH', ARGV[3] .. r[1], '1:F' .. #front .. ':' .. front .. #due .. ':' .. due)
+      redis.pcall('PUBLISH', ARGV[3] .. r[1], '1:F' .. #front .. ':' .. front .. #due .. ':' .. due)
     end
     for i = #back, 1, -1 do -- what is published last leaves the server first
       local token, member, fence = waiting[i], back[i], string.format('%.0f', taken[i][10][1])
-      call('PUBLISH', ARGV[3] .. taken[i][1],
+      redis.pcall('PUBLISH', ARGV[3] .. taken[i][1],
         '1:G' .. #token .. ':' .. token .. #member .. ':' .. member .. #fence .. ':' .. fence)
     end
   end

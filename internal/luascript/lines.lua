@@ -95,6 +95,9 @@ local function current(l)
   return page[l.rank - l.from + 1]
 end
 
+-- publish tells a process something. By then all is written: a message that this user may not send counts as lost.
+local function publish(process, text) redis.pcall('PUBLISH', wakePrefix .. process, text) end
+
 local function isAlive(process)
   if alive[process] == nil then
     alive[process] = tonumber(call('ZSCORE', processes, process) or 0) >= ms

@@ -542,7 +542,7 @@ end
 -- tell tells the processes what was handed to them, and who is now the first in line: his process has to watch the ends
 -- of the leases in front.
 local function tell()
-  for i = 1, #messages do call('PUBLISH', wakePrefix .. messages[i][1], messages[i][2]) end
+  for i = 1, #messages do publish(messages[i][1], messages[i][2]) end
   local told = {}
   for i = 1, #served do
     local n = served[i]
@@ -550,7 +550,7 @@ local function tell()
     if front and (front ~= n.front0 or n.cut or n.overtaken) and not left[front] and not told[front] then
       local r = request(front)
       told[front] = true
-      call('PUBLISH', wakePrefix .. r[1], net('H') .. net(front) .. net(int(n.cut and 0 or nextEnd(r[4]))))
+      publish(r[1], net('H') .. net(front) .. net(int(n.cut and 0 or nextEnd(r[4]))))
     end
   end
 end

@@ -50,9 +50,9 @@ if form == 'unlock' and owner == ARGV[3] then
     next[5], next[6], next[7] = { name }, { fence }, ms + next[2]
     call('HSET', requests, heir, cmsgpack.pack(next))
     if front then -- it has to watch the lease from now on
-      call('PUBLISH', wakePrefix .. behind[1], '1:H' .. #front .. ':' .. front .. #claim .. ':' .. claim)
+      redis.pcall('PUBLISH', wakePrefix .. behind[1], '1:H' .. #front .. ':' .. front .. #claim .. ':' .. claim)
     end
-    call('PUBLISH', wakePrefix .. next[1], '1:L' .. #heir .. ':' .. heir .. #name .. ':' .. name .. #text .. ':' .. text)
+    redis.pcall('PUBLISH', wakePrefix .. next[1], '1:L' .. #heir .. ':' .. heir .. #name .. ':' .. name .. #text .. ':' .. text)
     return 1
   end
 

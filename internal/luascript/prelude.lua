@@ -544,10 +544,10 @@ local function flush()
     end
     for token in pairs(forgotten) do call('HDEL', requests, token) end
     for process in pairs(silent) do call('ZREM', processes, process) end
-    for i = 1, #messages do call('PUBLISH', wakePrefix .. messages[i][1], messages[i][2]) end
+    for i = 1, #messages do publish(messages[i][1], messages[i][2]) end
     local front = call('ZRANGE', line, 0, 0)[1]
     if front and front ~= waiters.front0 and not arrivals[front] and request(front) then -- the new first in line has to watch the deadlines
-      call('PUBLISH', wakePrefix .. request(front)[1], net('F') .. net(front) .. net(int(nextDeadline())))
+      publish(request(front)[1], net('F') .. net(front) .. net(int(nextDeadline())))
     end
   end
 end

@@ -5,13 +5,19 @@ import (
 	"crypto/tls"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/redis/rueidis"
 )
 
-// maxWires is how many connections a backend keeps for lone callers: as many as the calls of one namespace that are
-// under way at once.
-const maxWires = maxFlying
+const (
+	// maxWires is how many connections a backend keeps for lone callers: as many as the calls of one namespace that are
+	// under way at once.
+	maxWires = maxFlying
+	// wirePause is the time from one attempt to make a wire that has failed to the next: the server may have as many
+	// connections as it wants.
+	wirePause = time.Second
+)
 
 // A wire is a connection for one caller at a time, who writes and reads on the goroutine it already has: handing a lone
 // call to another goroutine and back takes longer than the server takes to answer it. Nobody else uses the connection,
@@ -51,6 +57,7 @@ type wires struct {
 	idle   []*wire
 	made   int // idle or in use
 	making bool
+	after  time.Time // no sooner is one made
 	closed bool
 }
 
@@ -79,7 +86,7 @@ func (b *Backend) wire() *wire {
 		ws.idle = ws.idle[:last]
 		return w
 	}
-	if ws.made < maxWires && !ws.making && !ws.closed {
+	if ws.made < maxWires && !ws.making && !ws.closed && !time.Now().Before(ws.after) {
 		ws.making = true
 		ws.made++
 		if !b.start(b.addWire) {
@@ -97,6 +104,7 @@ func (b *Backend) addWire() {
 	ws.making = false
 	if err != nil {
 		ws.made--
+		ws.after = time.Now().Add(wirePause)
 	}
 	ws.mu.Unlock()
 	if err == nil {

@@ -1,16 +1,20 @@
 package rueidis
 
 import (
+	"context"
 	"slices"
 	"time"
+
+	"github.com/redis/rueidis"
 
 	"github.com/redisallocator/redisallocator/backend"
 )
 
 // seen is what the server says of some waiters.
 type seen struct {
-	known  bool  // the line knew of this process
-	fence  int64 // the last one of the namespace
+	known  bool      // the line knew of this process
+	fence  int64     // the last one of the namespace
+	sent   time.Time // before the question left
 	states []state
 }
 
@@ -21,6 +25,24 @@ type state struct {
 	unchanged bool // at a glance; it says nothing else
 }
 
+// question calls a script that asks about a line, and gives the time before the call left that was answered. A server that
+// does not answer holds up neither Close nor anything else for long.
+func (sp *space) question(script *rueidis.Lua, keys, argv []string) (reply rueidis.RedisMessage, sent time.Time, err error) {
+	type answer struct {
+		reply rueidis.RedisMessage
+		sent  time.Time
+	}
+	got, err := await(sp.b.ctx, sp.b, func(ctx context.Context) (a answer, err error) {
+		err = sp.b.onceMoved(func() (err error) {
+			a.sent = time.Now()
+			a.reply, err = sp.callOn(ctx, nil, script, keys, argv)
+			return err
+		})
+		return a, err
+	})
+	return got.reply, got.sent, err
+}
+
 // ask tells the server that this process waits, and asks what became of the waiters given. Those it does not know any
 // more are entered again.
 func (w *watcher) ask(waiting []*waiter, glance, again bool) error {
@@ -29,7 +51,6 @@ func (w *watcher) ask(waiting []*waiter, glance, again bool) error {
 	for first := true; first || len(waiting) > 0; first = false {
 		page := l.kind.page(waiting)
 		waiting = waiting[len(page):]
-		sent := time.Now()
 		got, err := l.kind.watch(page, glance && (first || !l.single))
 		if err != nil {
 			return err
@@ -38,7 +59,7 @@ func (w *watcher) ask(waiting []*waiter, glance, again bool) error {
 		l.recheck = l.recheck || !got.known && again // the next round asks for everyone
 		for i, s := range got.states {
 			if s.waits {
-				page[i].since = sent
+				page[i].since = got.sent
 			}
 			if !s.unchanged && len(s.grants) == 0 {
 				page[i].fence = got.fence

@@ -117,7 +117,7 @@ func (k namesLine) watch(page []*waiter, glance bool) (seen, error) {
 	}
 	if len(page) == 1 {
 		k.refuse(page[0], err)
-		return seen{known: true, states: []state{{unchanged: true}}}, nil
+		return seen{known: true, sent: time.Now(), states: []state{{unchanged: true}}}, nil
 	}
 	if got, err = k.watch(page[:len(page)/2], glance); err != nil {
 		return got, err
@@ -159,10 +159,7 @@ func (k namesLine) watchOnce(page []*waiter, glance bool) (seen, error) {
 			argv = append(argv, items[i].Name)
 		}
 	}
-	sent := time.Now()
-	reply, err := await(sp.b.ctx, sp.b, func(ctx context.Context) (rueidis.RedisMessage, error) {
-		return invocation{lockWatchScript, k.keys, argv}.carryOut(ctx, sp.b)
-	})
+	reply, sent, err := sp.question(lockWatchScript, k.keys, argv)
 	if err != nil {
 		return seen{}, err
 	}
@@ -170,6 +167,7 @@ func (k namesLine) watchOnce(page []*waiter, glance bool) (seen, error) {
 	if !ok {
 		return seen{}, errReply
 	}
+	got.sent = sent
 	sp.lockLine.saw(page, got.states, fronts, sent, glance)
 	return got, nil
 }

@@ -12,8 +12,6 @@ import (
 // poolLine is the line of those who wait for members of a pool.
 type poolLine struct{ sp *space }
 
-func (k poolLine) line() *line { return &k.sp.line }
-
 // op is the request of w as the combiner carries it out.
 func (k poolLine) op(w *waiter) *takeOp {
 	return &takeOp{req: w.req.Take, wait: true, claim: w.claim(), priority: w.req.Priority}
@@ -51,7 +49,7 @@ func (k poolLine) leaving(list []request) invocation {
 	return invocation{leaveScript, k.sp.keys, argv}
 }
 
-// watch calls watch.lua. A server that does not answer holds up neither Close nor anything else for long.
+// watch calls watch.lua.
 func (k poolLine) watch(page []*waiter, glance bool) (seen, error) {
 	sp := k.sp
 	collect := 0
@@ -63,9 +61,7 @@ func (k poolLine) watch(page []*waiter, glance bool) (seen, error) {
 	for _, w := range page {
 		argv = append(argv, w.token())
 	}
-	reply, err := await(sp.b.ctx, sp.b, func(ctx context.Context) (rueidis.RedisMessage, error) {
-		return sp.call(ctx, watchScript, argv)
-	})
+	reply, sent, err := sp.question(watchScript, sp.keys, argv)
 	if err != nil {
 		return seen{}, err
 	}
@@ -73,15 +69,26 @@ func (k poolLine) watch(page []*waiter, glance bool) (seen, error) {
 	if !ok {
 		return seen{}, errReply
 	}
-	l := k.line()
+	got.sent = sent
+	sp.line.sawFirst(front, deadline, sent)
+	return got, nil
+}
+
+// sawFirst notes who is first in the line of a pool, as the server said when it was asked at sent, unless a message has
+// said since then that somebody of our own is: see [line.saw].
+func (l *line) sawFirst(token string, deadline time.Duration, sent time.Time) {
 	l.mu.Lock()
-	if w := l.waiters[front]; w != nil {
+	defer l.mu.Unlock()
+	for _, w := range l.fronts {
+		if w.told.After(sent) {
+			return
+		}
+	}
+	if w := l.waiters[token]; w != nil {
 		l.leads(w, deadline)
 	} else {
 		clear(l.fronts)
 	}
-	l.mu.Unlock()
-	return got, nil
 }
 
 // poolSeen reads the reply of watch.lua.

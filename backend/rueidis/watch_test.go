@@ -9,6 +9,33 @@ import (
 	"github.com/redisallocator/redisallocator/backend"
 )
 
+// TestWhatAMessageSaidOfAPool: an answer from before a message said who is first in line does not undo that.
+func TestWhatAMessageSaidOfAPool(t *testing.T) {
+	t.Parallel()
+	w := newWaiter(backend.EnterRequest{Take: backend.TakeRequest{Token: "ours"}})
+	l := &line{
+		sp: &space{b: &Backend{}}, single: true,
+		waiters: map[string]*waiter{"ours": w}, fronts: make(map[string]*waiter),
+	}
+	asked := time.Now()
+	l.lead("ours", time.Minute)
+	for _, token := range []string{"", "another's", "ours"} {
+		l.sawFirst(token, time.Hour, asked)
+		ends, is := l.front("ours")
+		assert.True(t, is)
+		assert.Less(t, time.Until(ends), 2*time.Minute)
+	}
+
+	asked = time.Now()
+	l.sawFirst("ours", time.Hour, asked)
+	ends, is := l.front("ours")
+	assert.True(t, is)
+	assert.Greater(t, time.Until(ends), 2*time.Minute)
+	l.sawFirst("another's", time.Hour, asked)
+	_, is = l.front("ours")
+	assert.False(t, is)
+}
+
 // TestRousedForAFront checks that whoever is told that it is first in line has the goroutine that watches roused if that
 // would look too late, and not otherwise.
 func TestRousedForAFront(t *testing.T) {

@@ -49,12 +49,18 @@ func (sp *space) lockEach(w *wire, batch []*part) {
 	}
 	replies := client.DoMulti(sp.b.bounded(), calls...)
 	sp.b.waits.tracker.changed(lockExchangeScript)
+	var unmoved error // of one that has waited for its slot in vain
 	for i, p := range parts {
 		one := parts[i : i+1]
 		reply, err := replies[i].ToMessage()
-		if e, ok := rueidis.IsRedisErr(err); ok && (e.IsNoScript() || moving(err)) {
-			err = sp.b.onceMoved(func() error { return sp.lockExchange(w, one) })
-		} else {
+		switch e, ok := rueidis.IsRedisErr(err); {
+		case moving(err) && unmoved != nil:
+			err = unmoved
+		case ok && e.IsNoScript(), moving(err):
+			if err = sp.b.onceMoved(func() error { return sp.lockExchange(w, one) }); moving(err) {
+				unmoved = err
+			}
+		default:
 			sp.heardOn(w, err)
 			if err == nil {
 				err = decodeLocks(one, &reply, forms[i])

@@ -21,9 +21,9 @@ type reachability struct {
 }
 
 // reach notes how a call ended: with an answer, be it an error, or without one. A server that is still loading its data
-// is as good as none.
+// is as good as none; one that is about to give a slot away is not.
 func (b *Backend) reach(err error) {
-	if err == nil || rueidis.IsRedisNil(err) || !errors.Is(b.classify(err), backend.ErrUnavailable) {
+	if err == nil || rueidis.IsRedisNil(err) || moving(err) || !errors.Is(b.classify(err), backend.ErrUnavailable) {
 		b.worked()
 		return
 	}

@@ -70,7 +70,7 @@ func (ts *taskSpace) question(ctx context.Context, list []taskQuestion) ([]taskA
 	for i := range list {
 		argv = append(argv, list[i].mark, list[i].id)
 	}
-	reply, err := sp.callOn(ctx, nil, taskWatchScript, sp.taskKeys.keys, argv)
+	reply, err := invocation{taskWatchScript, sp.taskKeys.keys, argv}.carryOut(ctx, sp.b)
 	if err != nil {
 		return nil, err
 	}

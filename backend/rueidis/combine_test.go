@@ -194,7 +194,7 @@ func TestCloseWhileBusy(t *testing.T) {
 	r.extend(b, members(500)...)
 	r.take(b, "first", 1, time.Hour)
 	s.Pause()
-	const callers = 300
+	const callers = maxFlying*maxBatch + 100 // more than can be under way
 	errs := make(chan error, callers)
 	for i := range callers {
 		go func() {

@@ -32,7 +32,8 @@ func TestTopologyTLS(t *testing.T) {
 		bad := option
 		bad.TLSConfig = server.TLSConfig()
 		c.change(bad.TLSConfig)
-		_, err := rueidis.OpenOption(context.Background(), bad)
+		bad.Dialer.Timeout = patience
+		_, err := rueidis.OpenOption(context.Background(), bad, rueidis.CallTimeout(patience))
 		require.ErrorIs(t, err, backend.ErrUnavailable, c.what)
 		assert.ErrorContains(t, err, c.what)
 	}

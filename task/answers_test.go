@@ -128,5 +128,6 @@ func TestReportsThatComeTooLate(t *testing.T) {
 		require.ErrorIs(r, err, task.ErrCancelled)
 		assert.Equal(r, []string{"started", "lost"}, r.observed())
 		assert.NotContains(r, r.logged(), "level=WARN", "nothing is wrong")
+		assert.Contains(r, r.logged(), "task has ended meanwhile")
 	})
 }

@@ -404,7 +404,9 @@ func TestWhatCannotBeServed(t *testing.T) {
 			bad(task.Serve(s, q, echo, task.ServeConfig{}))
 			bad(s.Run(r.Context()))
 		}
-		bad(task.NewServer(nil, ns, task.ServerConfig{}).Run(r.Context()))
+		err := task.NewServer(nil, ns, task.ServerConfig{}).Run(r.Context())
+		bad(err)
+		require.ErrorContains(r, err, "backend")
 
 		type strange struct { // cannot be compared
 			task.Backend

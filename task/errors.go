@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/redisallocator/redisallocator/backend"
-	"github.com/redisallocator/redisallocator/internal/lease"
 )
 
 // Errors of tasks; those of package backend come besides. They are wrapped with what was attempted, and with the task.
@@ -173,9 +172,4 @@ func fail(op, name string, err error) error {
 }
 
 // lostBy gives the cause of a handler's end for that of its lease.
-func lostBy(err error) error {
-	if errors.Is(err, lease.ErrLost) || errors.Is(err, lease.ErrExpired) {
-		return fmt.Errorf("%w: %w", ErrLost, err)
-	}
-	return err
-}
+func lostBy(err error) error { return fmt.Errorf("%w: %w", ErrLost, err) }

@@ -318,6 +318,8 @@ func TestWhatWasTakenCounts(t *testing.T) {
 	s := newShared(1, 1)
 	s.settle([]int{1, 0}, func(int) bool { return true })
 	require.Equal(t, []int64{0, 0}, s.passes, "nobody is kept waiting")
+	s.settle([]int{2, 1}, func(int) bool { return false })
+	require.Equal(t, []int64{strideUnit, 0}, s.passes, "what all have had does not matter")
 }
 
 // The lanes that were given last are given again only if nobody had had more than others then.
@@ -326,10 +328,36 @@ func TestLanesOfThoseWhoAreEven(t *testing.T) {
 	p := newPlanner(false, queues)
 	even := slices.Clone(p.lanes(2, []int{2, 2}))
 	require.Equal(t, even, p.lanes(2, []int{2, 2}))
+	for _, c := range []struct {
+		free  int
+		rooms []int
+	}{{3, []int{2, 2}}, {3, []int{1, 2}}, {2, []int{2, 2}}} {
+		require.Equal(t, newPlanner(false, queues).lanes(c.free, c.rooms), p.lanes(c.free, c.rooms))
+	}
 	p.took(0, backend.ClassHigh)
 	p.took(0, backend.ClassHigh)
 	p.settle(false, true)
 	require.NotEqual(t, even, p.lanes(2, []int{2, 2}))
 	p.settle(true, false)
 	require.Equal(t, even, p.lanes(2, []int{2, 2}))
+}
+
+// Who had nothing once has his share as soon as he has something.
+func TestADrainedQueueComesBack(t *testing.T) {
+	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 1}})
+	backlog{{0, 9, 0}, {}}.fetch(p, 1, []int{1, 1})
+	b, of := backlog{{0, 20, 0}, {0, 20, 0}}, 0
+	for range 10 {
+		of += b.fetch(p, 1, []int{1, 1}).of(1)
+	}
+	require.Equal(t, 5, of)
+}
+
+// A class that had less than it was asked for, in all lanes together, has no claim to more.
+func TestAClassIsDrainedInAllItsLanes(t *testing.T) {
+	p := newPlanner(false, []ServeConfig{{Weight: 1}, {Weight: 1}})
+	b := backlog{{2, 0, 0}, {1, 9, 0}} // the first has two of its share and no more, so that the second gets three
+	got := b.fetch(p, 4, []int{4, 4})
+	require.Equal(t, backlog{{2, 0, 0}, {1, 1, 0}}, got)
+	require.Equal(t, make([]int64, classes), p.lines[0].classes.passes)
 }

@@ -135,8 +135,10 @@ func TestPolicies(t *testing.T) {
 		ask := func(local task.Handler[int, string], p task.Policy) (string, error) {
 			return q.WithLocal(local).Query(r.Context(), 1, p)
 		}
+		begin := time.Now()
 		got, err := ask(giving("here"), task.RemoteFirst)
 		require.NoError(r, err, "nobody listens")
+		assert.Zero(r, time.Since(begin), "which is seen at once")
 		assert.Equal(r, "here", got)
 		_, err = ask(failing(errOops), task.RemoteFirst)
 		require.ErrorIs(r, err, errOops)

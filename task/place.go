@@ -129,7 +129,6 @@ func (a *attempt) resume() error {
 	case <-w.ready:
 		return nil
 	case <-a.Done():
-		a.seize()
 		return context.Cause(a)
 	}
 }

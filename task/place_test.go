@@ -243,6 +243,40 @@ func TestAcquireThatFails(t *testing.T) {
 	}
 }
 
+// Who could not have his thing and goes on all the same has his place.
+func TestWhoGoesOnWithoutHasAPlace(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		s := task.NewServer(r.store, ns, task.ServerConfig{Concurrency: 1})
+		h := task.WithLease[int, int](func(context.Context, *task.Task[int]) (*thing, error) { return nil, errOops })(echo[int])
+		require.NoError(r, task.Serve(s, q, func(ctx context.Context, t *task.Task[int]) (int, error) {
+			_, err := h(ctx, t)
+			assert.ErrorIs(r, err, errOops)
+			assert.Equal(r, task.ServerStats{Running: 1}, s.Stats())
+			return 1, nil
+		}, task.ServeConfig{}))
+		r.run(s.Run)
+		_, err := q.Query(r.Context(), 1)
+		require.NoError(r, err)
+	})
+}
+
+// Who wants to be parked while the server drains goes back at once, too.
+func TestNobodyIsParkedWhileTheServerDrains(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q := queueOf[int, int](r, "q")
+		h := needing[int](things(0))(echo[int])
+		end := listen(r, q, func(ctx context.Context, t *task.Task[int]) (int, error) {
+			<-time.After(time.Second)
+			return h(ctx, t)
+		})
+		waits := submit(r, q, 1)
+		synctest.Wait()
+		assert.Equal(r, time.Second, <-ending(end))
+		assert.Equal(r, task.Waiting, stateOf(r, waits).State)
+	})
+}
+
 func TestTheLeaseOfATask(t *testing.T) {
 	onMemory(t, func(r *rig) {
 		q := queueOf[string, string](r, "q")

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,22 @@ type troubled struct {
 	edit, stats error
 	ids         []string // that were submitted
 	forgotten   []string // and those that were to be forgotten
+
+	changes        <-chan backend.TaskChange // if not nil, what a Watch tells
+	watches, stops int
+}
+
+func (b *troubled) Watch(ctx context.Context, req backend.WatchRequest) (backend.WatchReply, error) {
+	reply, err := b.Backend.Watch(ctx, req)
+	if w := reply.Watching; w != nil {
+		b.watches++
+		stop := w.Stop
+		w.Stop = sync.OnceFunc(func() { b.stops++; stop() })
+		if b.changes != nil {
+			w.Changes = b.changes
+		}
+	}
+	return reply, err
 }
 
 func (b *troubled) Submit(ctx context.Context, req backend.SubmitRequest) (backend.SubmitReply, error) {
@@ -173,6 +190,60 @@ func TestTheTimeOfATaskIsThatOfItsWaiter(t *testing.T) {
 			assert.Equal(t, waiter == time.Hour, errIs(err, task.ErrExpired) && !errIs(err, context.DeadlineExceeded), "%v", err)
 			cancel()
 		}
+	})
+}
+
+// Nor has a task that its waiter will not see begin.
+func TestADelayedTaskHasNoMoreTimeThanItsWaiter(t *testing.T) {
+	inTrouble(t, func(t *testing.T, b *troubled, q *task.Queue[string, int], _ *bytes.Buffer) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := q.Query(ctx, "x", task.Delay(time.Minute), task.Timeout(time.Hour))
+			ended <- err
+		}()
+		synctest.Wait()
+		s, err := q.Handle(b.ids[0]).State(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, time.Minute+time.Millisecond, s.Deadline.Sub(s.Submitted))
+		require.ErrorIs(t, <-ended, context.DeadlineExceeded)
+	})
+}
+
+// Whoever has waited leaves no watch behind.
+func TestNoWatchIsLeft(t *testing.T) {
+	inTrouble(t, func(t *testing.T, b *troubled, q *task.Queue[string, int], _ *bytes.Buffer) {
+		h, err := q.Submit(t.Context(), "x")
+		require.NoError(t, err)
+		w := newWorker(t, b.Backend, "q")
+		g := w.next()
+		require.True(t, w.report(g, backend.ReportProgress, `{"current":1}`))
+		for range h.Progress(t.Context()) {
+			break
+		}
+		impatient := func(wait func(ctx context.Context) error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			require.ErrorIs(t, wait(ctx), context.DeadlineExceeded)
+		}
+		impatient(func(ctx context.Context) error { return last(h.Progress(ctx)) })
+		impatient(func(ctx context.Context) error { _, err := h.Wait(ctx); return err })
+		assert.EqualValues(t, 3, b.watches)
+		assert.EqualValues(t, 3, b.stops)
+	})
+}
+
+// A task that vanishes while somebody waits for it is lost.
+func TestATaskThatVanishes(t *testing.T) {
+	inTrouble(t, func(t *testing.T, b *troubled, q *task.Queue[string, int], _ *bytes.Buffer) {
+		h, err := q.Submit(t.Context(), "x")
+		require.NoError(t, err)
+		vanished := make(chan backend.TaskChange, 1)
+		vanished <- backend.TaskChange{Task: backend.TaskInfo{ID: h.ID()}}
+		b.changes = vanished
+		_, err = h.Wait(t.Context())
+		require.ErrorIs(t, err, task.ErrLost)
 	})
 }
 

@@ -654,10 +654,46 @@ func TestWhatIsAskedOfAClosedBackendFails(t *testing.T) {
 		_, err = h.Wait(t.Context())
 		require.ErrorIs(t, err, backend.ErrClosed)
 		require.ErrorIs(t, h.Cancel(t.Context()), backend.ErrClosed)
+		require.ErrorIs(t, q.Pause(t.Context()), backend.ErrClosed)
 		require.ErrorIs(t, last(h.Progress(t.Context())), backend.ErrClosed)
 		require.ErrorIs(t, last(q.Dead(t.Context())), backend.ErrClosed)
 		require.ErrorIs(t, last(q.List(t.Context(), task.Waiting)), backend.ErrClosed)
 		_, err = q.Stats(t.Context())
 		require.ErrorIs(t, err, backend.ErrClosed)
+	})
+}
+
+func TestAListIsLeftWhenItsReaderHasEnough(t *testing.T) {
+	bubble(t, func(t *testing.T, be *memory.Backend) {
+		q := task.NewQueue[int, int](be, ns, "q", task.Config{})
+		for i := range 3 {
+			_, err := q.Submit(t.Context(), i, task.ID(fmt.Sprint(i)))
+			require.NoError(t, err)
+		}
+		for most := 1; most <= 3; most++ {
+			seen := 0
+			for _, err := range q.List(t.Context(), task.Waiting) {
+				require.NoError(t, err)
+				if seen++; seen == most {
+					break
+				}
+			}
+			assert.Equal(t, most, seen)
+		}
+	})
+}
+
+// The handle of a task that was submitted elsewhere removes its result, too, if it is told to.
+func TestOnceOfAHandle(t *testing.T) {
+	bubble(t, func(t *testing.T, be *memory.Backend) {
+		q := task.NewQueue[int, int](be, ns, "q", task.Config{})
+		_, err := q.Submit(t.Context(), 1, task.ID("id"))
+		require.NoError(t, err)
+		w := newWorker(t, be, "q")
+		w.report(w.next(), backend.ReportDone, "42")
+		for _, want := range []error{nil, task.ErrLost} {
+			_, err = q.Handle("id", task.Once()).Wait(t.Context())
+			require.ErrorIs(t, err, want)
+		}
 	})
 }

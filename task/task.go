@@ -82,7 +82,7 @@ func (r *run) wait(f func() error) error {
 	if a == nil || !a.park() {
 		return f()
 	}
-	defer a.seize() // if f fails, or panics
+	defer a.seize() // if f fails or panics, or the attempt ends
 	if err := f(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/redisallocator/redisallocator/backend"
+	"github.com/redisallocator/redisallocator/backend/memory"
 )
 
 // What is just allowed is accepted, and what is just not is named.
@@ -88,4 +89,16 @@ func TestWhatARedlockErrorSays(t *testing.T) {
 	}
 	assert.EqualError(t, err, `lock "a": no quorum: 1 of 4 servers agreed, 1 refused, 2 failed, 3 are needed: `+
 		`server x: closed; server y: store unavailable`)
+}
+
+// Servers that cannot be compared are taken for different ones.
+func TestServersThatCannotBeCompared(t *testing.T) {
+	type strange struct {
+		RedlockBackend
+		_ []int
+	}
+	be := memory.New()
+	defer be.Close()
+	assert.NoError(t, checkServers([]RedlockBackend{strange{RedlockBackend: be}, strange{RedlockBackend: be}}))
+	assert.ErrorIs(t, checkServers([]RedlockBackend{be, be}), backend.ErrInvalid)
 }

@@ -238,6 +238,11 @@ func TestAJoinThatFailsLeavesNothing(t *testing.T) {
 			require.ErrorContains(t, err, `join as "id": `)
 			s.on(nil)
 			nothing()
+			s.on(func(context.Context, string) error { return backend.ErrUnavailable })
+			_, err = b.Join(t.Context(), "id")
+			require.ErrorIs(t, err, backend.ErrUnavailable)
+			assert.Zero(t, s.counting(func() { <-time.After(time.Minute) }), "nothing goes on")
+			s.on(nil)
 			s.answer(func(called string) error { // it has happened, and nobody knows
 				if called == op {
 					return backend.ErrUnavailable

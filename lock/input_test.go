@@ -143,6 +143,7 @@ func TestWhatIsWrongWithAChangeIsSaid(t *testing.T) {
 		"no ttl":             func(ctx context.Context) error { return held.SetTTL(ctx, 0) },
 		"negative ttl":       func(ctx context.Context) error { return held.SetTTL(ctx, -time.Second) },
 	})
+	require.NoError(t, held.Extend(t.Context(), time.Millisecond), "that is enough")
 	unlock(t, held)
 }
 

@@ -116,7 +116,8 @@ func TestALostQuorumEndsTheLockAndFreesTheRest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers := newRedServers(t, 5)
-		held := lockRed(t, newRedlock(t, servers, lock.RedlockConfig{}))
+		var log bytes.Buffer
+		held := lockRed(t, newRedlock(t, servers, lock.RedlockConfig{Logger: slog.New(slog.NewTextHandler(&log, nil))}))
 		begin := time.Now()
 		child, cancel := context.WithCancel(held.Context())
 		defer cancel()
@@ -128,6 +129,7 @@ func TestALostQuorumEndsTheLockAndFreesTheRest(t *testing.T) {
 		require.ErrorIs(t, context.Cause(child), lock.ErrLost)
 		require.False(t, held.Valid())
 		synctest.Wait()
+		require.Contains(t, log.String(), "lock ended without its holder")
 		require.Equal(t, same(5, ""), owners(t, servers, "a"))
 		err := held.Unlock(t.Context())
 		require.ErrorIs(t, err, lock.ErrNotHeld)
@@ -323,7 +325,8 @@ func TestUnlockTakesNothingFromOthers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		servers := newRedServers(t, 3)
-		held := lockRed(t, newRedlock(t, servers, lock.RedlockConfig{}))
+		var seen events
+		held := lockRed(t, newRedlock(t, servers, lock.RedlockConfig{Observer: &seen}))
 		for _, s := range servers[:2] {
 			s.forget(t, "a")
 			s.take(t, "a")
@@ -331,6 +334,7 @@ func TestUnlockTakesNothingFromOthers(t *testing.T) {
 		err := held.Unlock(t.Context())
 		require.ErrorIs(t, err, lock.ErrNotHeld)
 		require.ErrorIs(t, err, lock.ErrLost)
+		require.Len(t, seen.of(backend.EventLost), 1)
 		synctest.Wait()
 		require.Equal(t, []string{"somebody", "somebody", ""}, owners(t, servers, "a"))
 	})

@@ -33,6 +33,7 @@ func TestWithHeldTheLockIsEnteredAgain(t *testing.T) {
 			unlock(t, h)
 			unlock(t, h)
 			require.False(t, h.Valid())
+			require.ErrorIs(t, context.Cause(h.Context()), lock.ErrReleased)
 			require.ErrorIs(t, h.Err(), lock.ErrReleased)
 			require.ErrorIs(t, h.Extend(ctx, time.Second), lock.ErrReleased)
 		}
@@ -113,12 +114,14 @@ func TestAllHandlesEndWhenTheLockIsLost(t *testing.T) {
 			m := lock.NewMutex(s, ns, "name", lock.Config{TTL: ttl})
 			outer := hold(t, m)
 			ctx := lock.WithHeld(t.Context(), outer)
-			inner, another := holdWith(ctx, t, m), holdWith(ctx, t, m)
+			early, inner, another := holdWith(ctx, t, m), holdWith(ctx, t, m), holdWith(ctx, t, m)
+			unlock(t, early)
 			if unlockOuter {
 				unlock(t, outer)
 			}
 			s.free(t, "name")
 			<-inner.Context().Done()
+			<-another.Context().Done()
 			require.ErrorIs(t, context.Cause(inner.Context()), lock.ErrLost)
 			require.ErrorIs(t, context.Cause(another.Context()), lock.ErrLost)
 			require.ErrorIs(t, inner.Err(), lock.ErrLost)

@@ -74,8 +74,12 @@ func TestAnAcquisitionCountsWhenReplicasHaveIt(t *testing.T) {
 			got <- h
 		}()
 		synctest.Wait()
-		unlock(t, held)
-		next := <-got
+		var next *lock.Held
+		require.Equal(t, 2, s.counting(func() {
+			unlock(t, held)
+			next = <-got
+			synctest.Wait()
+		}), "to unlock, and to renew for the replicas")
 		require.Equal(t, lock.DefaultTTL, s.state(t, "name").TTL)
 		require.Equal(t, []time.Duration{30 * time.Millisecond, 30 * time.Millisecond, 30 * time.Millisecond}, s.timeouts)
 		<-time.After(time.Hour)

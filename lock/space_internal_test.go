@@ -83,11 +83,45 @@ func TestWhatIsUsedNowAndThenIsKept(t *testing.T) {
 			if first == nil {
 				first = m.space.Load()
 			}
+			require.NotNil(t, first)
 			require.Same(t, first, m.space.Load())
 			<-time.After(linger / 2)
 		}
 		<-time.After(2*linger + time.Second)
 		require.Zero(t, kept(be))
+		<-first.leases.Closed()
+	})
+}
+
+func TestASpaceIsKeptForWhatMayHaveToBeUndone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		be := memory.New()
+		defer be.Close()
+		m := NewMutex(be, somewhere, "name", Config{})
+		s := m.join()
+		s.leave()
+		begin := s.leases.Now()
+		until := func() time.Duration { return time.Duration(s.until.Load() - int64(begin)) }
+		s.keep(time.Minute)
+		require.Equal(t, time.Minute, until())
+		s.keep(time.Second)
+		require.Equal(t, time.Minute, until(), "it is not kept for less")
+		require.False(t, s.close())
+		for _, ttl := range []time.Duration{backend.NoExpiry, 2 * maxKeep} {
+			s.keep(ttl)
+			require.Equal(t, maxKeep, until())
+		}
+		<-time.After(maxKeep - linger)
+		require.Equal(t, 1, kept(be))
+		<-time.After(3 * linger)
+		require.Zero(t, kept(be))
+		require.False(t, s.join())
+
+		s = m.join()
+		s.leave()
+		require.True(t, s.close())
+		require.False(t, s.close(), "it is")
 	})
 }
 

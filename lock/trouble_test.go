@@ -101,6 +101,8 @@ func TestACallThatFailsSaysNo(t *testing.T) {
 		no(k.IsLocked(ctx, name))
 		no(k.SetIf(ctx, name, lock.EQ, 1, "1", time.Minute))
 		no(k.DeleteIf(ctx, name, lock.EQ, 1))
+		no(k.SetIf(ctx, name, 99, 1, "1", time.Minute))
+		no(k.DeleteIf(ctx, name, 99, 1))
 		_, locked, err := k.Value(ctx, name)
 		no(locked, err)
 	}
@@ -217,6 +219,94 @@ func TestARenewalOfARedlockIsTriedAgain(t *testing.T) {
 	})
 }
 
+// When little is left of a Redlock it is tried in shorter and shorter pauses, however long they are otherwise.
+func TestARenewalOfARedlockIsTriedWhileItLasts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := newRedServers(t, 1)
+		r := newRedlock(t, servers, lock.RedlockConfig{TTL: 30 * time.Second, RetryDelay: time.Hour})
+		held, err := r.TryLock(t.Context(), "a")
+		require.NoError(t, err)
+		servers[0].is(redMood{err: errBroken}, "renew")
+		<-held.Context().Done()
+		require.GreaterOrEqual(t, len(servers[0].asked("renew")), 5)
+	})
+}
+
+// A server that refuses to take something back is not asked again.
+func TestWhatAServerRefusesIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := newRedServers(t, 1)
+		r := newRedlock(t, servers, lock.RedlockConfig{})
+		for range 2 { // and what comes later is given back none the less
+			held, err := r.TryLock(t.Context(), "a")
+			require.NoError(t, err)
+			servers[0].is(redMood{err: errBroken}, "unlock")
+			before := len(servers[0].asked("unlock"))
+			require.ErrorIs(t, held.Unlock(t.Context()), errBroken)
+			<-time.After(time.Second)
+			require.Len(t, servers[0].asked("unlock"), before+2)
+			servers[0].is(redMood{err: backend.ErrUnavailable}, "unlock")
+			require.ErrorIs(t, held.Unlock(t.Context()), errBroken)
+			require.Len(t, held.Errs(), 1)
+			servers[0].forget(t, "a")
+
+			held, err = r.TryLock(t.Context(), "a")
+			require.NoError(t, err)
+			require.ErrorIs(t, held.Unlock(t.Context()), backend.ErrUnavailable)
+			servers[0].is(redMood{}, "unlock")
+			<-time.After(time.Second)
+			require.Empty(t, servers[0].owner(t, "a"))
+		}
+	})
+}
+
+// Who extends a Redlock while somebody else does, or unlocks it, need not wait for a server that hangs.
+func TestAnExtensionThatWaitsEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		servers := newRedServers(t, 1)
+		r := newRedlock(t, servers, lock.RedlockConfig{NoRenewal: true})
+		held, err := r.TryLock(t.Context(), "a")
+		require.NoError(t, err)
+		servers[0].is(redMood{delay: 30 * time.Millisecond}, "renew")
+		first := make(chan error)
+		go func() { first <- held.Extend(t.Context()) }()
+		synctest.Wait()
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, held.Extend(ctx), context.DeadlineExceeded)
+		require.Equal(t, 10*time.Millisecond, time.Since(begin))
+		go func() { _ = held.Unlock(context.Background()) }()
+		err = <-first
+		require.ErrorIs(t, err, lock.ErrNotHeld)
+		require.ErrorIs(t, err, lock.ErrReleased)
+		require.Equal(t, 10*time.Millisecond, time.Since(begin))
+	})
+}
+
+// That nobody knows who has a name is not that somebody else does.
+func TestALookAtATokenThatFails(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	m := lock.NewMutex(s, ns, "name", lock.Config{})
+	held := hold(t, m)
+	s.fail("holders", errOops)
+	_, err := m.TryLock(t.Context(), lock.Token("mine"))
+	require.ErrorIs(t, err, errOops)
+	require.NotErrorIs(t, err, lock.ErrLocked)
+	owned, err := held.Owned(t.Context())
+	require.ErrorIs(t, err, errOops)
+	require.False(t, owned)
+	s.on(nil)
+	unlock(t, held)
+	owned, err = held.Owned(t.Context())
+	require.NoError(t, err)
+	require.False(t, owned)
+}
+
 // A semaphore without units is none: each of its calls says so.
 func TestASemaphoreNeedsALimit(t *testing.T) {
 	t.Parallel()
@@ -229,4 +319,7 @@ func TestASemaphoreNeedsALimit(t *testing.T) {
 			require.Equal(t, "limit", invalid.Field)
 		}
 	}))
+	seats, err := lock.NewSemaphore(s, ns, "seats", backend.MaxUnits, lock.Config{}).TryAcquire(t.Context(), 1)
+	require.NoError(t, err)
+	unlock(t, seats)
 }

@@ -107,15 +107,16 @@ func TestACancelOfAnotherAttemptEndsNothing(t *testing.T) {
 // The lease of what has ended in the store is not renewed until the handler returns.
 func TestWhatHasEndedIsNotRenewed(t *testing.T) {
 	for name, c := range map[string]struct {
+		ttl  time.Duration
 		opts []task.Option
 		end  func(h *task.Handle[int]) error
 	}{
-		"cancelled": {end: func(h *task.Handle[int]) error { return h.Cancel(context.Background()) }},
-		"expired":   {opts: []task.Option{task.Timeout(time.Second)}, end: func(*task.Handle[int]) error { <-time.After(time.Second); return nil }},
+		"cancelled": {ttl: 900 * time.Millisecond, end: func(h *task.Handle[int]) error { return h.Cancel(context.Background()) }},
+		"expired":   {ttl: 9 * time.Second, opts: []task.Option{task.Timeout(time.Second)}, end: func(*task.Handle[int]) error { <-time.After(time.Second); return nil }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onMemory(t, func(r *rig) {
-				r.cfg.Server.LeaseTTL = 9 * time.Second
+				r.cfg.Server.LeaseTTL = c.ttl
 				q := queueOf[int, int](r, "q")
 				end := listen(r, q, func(ctx context.Context, _ *task.Task[int]) (int, error) {
 					<-ctx.Done()

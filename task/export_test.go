@@ -33,3 +33,10 @@ func (b Books) Balanced() bool {
 	b.OfQueues = nil
 	return reflect.ValueOf(b).IsZero()
 }
+
+// Workers is how many goroutines of a server wait for a handler to run.
+func Workers(s *Server) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.workers)
+}

@@ -88,6 +88,10 @@ func TestLocalRunsEndWithTheirCaller(t *testing.T) {
 		require.ErrorIs(r, err, context.Canceled)
 		_, err = q.WithLocal(func(context.Context, *task.Task[int]) (int, error) { return 1, nil }).Query(ctx, 1, task.Local)
 		require.ErrorIs(r, err, context.Canceled, "nothing is begun after the end")
+		impatient, stop := context.WithTimeout(r.Context(), time.Second)
+		defer stop()
+		_, err = q.WithLocal(echo[int]).Query(impatient, 1, task.Local, task.Delay(time.Minute))
+		require.ErrorIs(r, err, context.DeadlineExceeded)
 		_, err = q.Query(ctx, 1, task.Local, task.Delay(time.Second))
 		require.ErrorIs(r, err, context.Canceled)
 

@@ -211,7 +211,9 @@ func TestProgressThatCannotBeSent(t *testing.T) {
 			return nil
 		})
 		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
-			assert.ErrorIs(r, t.Progress(1, 0, strings.Repeat("x", 100)), task.ErrTooLarge)
+			const frame = len(`{"current":1,"message":""}`)
+			assert.ErrorIs(r, t.Progress(1, 0, strings.Repeat("x", 101-frame)), task.ErrTooLarge)
+			assert.NoError(r, t.Progress(1, 0, strings.Repeat("x", 100-frame)))
 			assert.NoError(r, t.Progress(3, 0, ""))
 			<-time.After(10 * time.Second)
 			return 0, nil

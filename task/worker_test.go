@@ -140,6 +140,7 @@ func TestOutcomes(t *testing.T) {
 		"the end of goroutine":  {func() (int, error) { runtime.Goexit(); return 1, nil }, nil, task.Failed, 1, task.CodePanic, "handler ended its goroutine", 0},
 		"the same, retried":     {func() (int, error) { runtime.Goexit(); return 1, nil }, retries(1), task.Dead, 2, task.CodePanic, "handler ended its goroutine", time.Second},
 		"a long message is cut": {func() (int, error) { return 0, task.Final(fmt.Errorf("%s", strings.Repeat("ä", 9999))) }, nil, task.Failed, 1, "", strings.Repeat("ä", 4096) + "...", 0},
+		"a short one is not":    {func() (int, error) { return 0, fmt.Errorf("%s", strings.Repeat("x", 8192)) }, nil, task.Failed, 1, "", strings.Repeat("x", 8192), 0},
 		"an own time limit":     {func() (int, error) { return 0, fmt.Errorf("x: %w", task.ErrTimeout) }, nil, task.Failed, 1, task.CodeTimeout, "x: attempt timed out", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -353,5 +354,30 @@ func TestObserversAndLoggersOfServers(t *testing.T) {
 		assert.Equal(r, backend.EventDone, mine[3].Kind)
 		require.NoError(r, mine[3].Err)
 		synctest.Wait()
+	})
+}
+
+// The goroutines of handlers are used again, and not too many are kept for that.
+func TestWorkersWaitForMore(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		q, g := queueOf[int, int](r, "q"), newGate()
+		s := task.NewServer(r.store, ns, task.ServerConfig{Concurrency: 100})
+		require.NoError(r, task.Serve(s, q, pass[int](g), task.ServeConfig{}))
+		r.run(s.Run)
+		for range 2 {
+			submit(r, q, 1)
+			synctest.Wait()
+			assert.Zero(r, task.Workers(s))
+			g.through <- struct{}{}
+			synctest.Wait()
+			assert.Equal(r, 1, task.Workers(s))
+		}
+		for range 100 {
+			submit(r, q, 1)
+		}
+		assert.Equal(r, 100, g.running())
+		close(g.through)
+		synctest.Wait()
+		assert.Equal(r, 64, task.Workers(s))
 	})
 }

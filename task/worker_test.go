@@ -133,7 +133,6 @@ func TestOutcomes(t *testing.T) {
 		"retries are used up":   {func() (int, error) { return 0, errOops }, retries(2), task.Dead, 3, "", "oops", 2 * time.Second},
 		"later":                 {func() (int, error) { return 0, task.RetryAfter(errOops, time.Minute) }, retries(1), task.Dead, 2, "", "oops", time.Minute},
 		"later, without any":    {func() (int, error) { return 0, task.RetryAfter(errOops, time.Minute) }, nil, task.Failed, 1, "", "oops", 0},
-		"at once":               {func() (int, error) { return 0, task.RetryAfter(errOops, 0) }, retries(1), task.Dead, 2, "", "oops", 0},
 		"a panic":               {func() (int, error) { panic("ouch") }, nil, task.Failed, 1, task.CodePanic, "panic: ouch", 0},
 		"a panic is retried":    {func() (int, error) { panic(errOops) }, retries(1), task.Dead, 2, task.CodePanic, "panic: oops", time.Second},
 		"a long panic is short": {func() (int, error) { panic(strings.Repeat("x", 999)) }, nil, task.Failed, 1, task.CodePanic, "panic: " + strings.Repeat("x", 200), 0},
@@ -177,6 +176,25 @@ func TestOutcomes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The next attempt begins when its handler says, also if that is at once.
+func TestRetryAfterNothing(t *testing.T) {
+	onMemory(t, func(r *rig) {
+		r.cfg.Backoff = backoffOf(time.Second)
+		q := queueOf[int, int](r, "q")
+		listen(r, q, func(_ context.Context, t *task.Task[int]) (int, error) {
+			if t.Attempt() == 1 {
+				return 0, task.RetryAfter(errOops, 0)
+			}
+			return t.Attempt(), nil
+		})
+		begin := time.Now()
+		got, err := q.Query(r.Context(), 0, task.Retries(1))
+		require.NoError(r, err)
+		assert.Equal(r, 2, got)
+		assert.Zero(r, time.Since(begin))
+	})
 }
 
 func retries(n int) []task.Option { return []task.Option{task.Retries(n)} }

@@ -80,11 +80,8 @@ func (a *Allocator[T]) takeOver(ctx context.Context, req *policy.Request[T], tak
 	if len(seen.Members) != 1 || !backend.IsQuarantine(seen.Members[0].Owner) {
 		return lease.Granted{}, ErrExhausted
 	}
-	got := lease.Granted{
-		Grants: []backend.Grant{{Member: key, Token: take.Token, TTL: backend.NoExpiry}}, At: a.leases.Now(),
-	}
+	got := lease.Granted{Grants: []backend.Grant{{Member: key, Token: take.Token}}, At: a.leases.Now()}
 	if !a.cfg.Shared {
-		got.Grants[0].TTL = take.TTL
 		reply, err := a.be.Renew(ctx, backend.RenewRequest{Namespace: a.cfg.Namespace, Items: []backend.Renewal{{
 			Member: key, Token: seen.Members[0].Owner, NewToken: take.Token, TTL: take.TTL,
 		}}})

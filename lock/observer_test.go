@@ -30,6 +30,7 @@ func TestTheObserverIsToldWhatHappensToALock(t *testing.T) {
 		s.free(t, "name")
 		<-second.Context().Done()
 		require.Error(t, second.Unlock(t.Context()))
+		synctest.Wait() // the loss is told of behind the end of the context
 
 		seen.mu.Lock()
 		defer seen.mu.Unlock()

@@ -4,6 +4,7 @@ package lock_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -163,7 +164,10 @@ func TestUnitsOfADeadProcessComeBackOnRedis(t *testing.T) {
 	living := lock.NewSemaphore(here, ns, "seats", 3, lock.Config{TTL: time.Minute})
 	one, err := living.TryAcquire(t.Context(), 1)
 	require.NoError(t, err)
-	two, err := dead.TryAcquire(t.Context(), 2)
+	two, err := dead.Acquire(t.Context(), 2)
+	for errors.Is(err, lock.ErrExpired) { // on a slow machine it may be over before it has come
+		two, err = dead.Acquire(t.Context(), 2)
+	}
 	require.NoError(t, err)
 	proxy.Drop(redistest.Requests | redistest.Replies)
 

@@ -63,8 +63,8 @@ func TestALockThatComesTooLate(t *testing.T) {
 	now := time.Now()
 	h := newRedlockHeld(t.Context(), newRedlockClaim(r, "name"), now)
 	require.ErrorIs(t, r.hold(h, now.Add(-DefaultTTL)), ErrExpired)
-	require.ErrorIs(t, context.Cause(h.Context()), ErrExpired)
 	require.Empty(t, r.held)
+	require.ErrorIs(t, context.Cause(h.Context()), ErrExpired)
 }
 
 // What has ended is known to have at the first look, also if no timer has fired yet.

@@ -115,6 +115,13 @@ func TestACallThatFailsSaysNo(t *testing.T) {
 		n++
 	}
 	assert.Equal(t, 1, n)
+	s.fail("get", errOops)
+	for _, err := range k.All(ctx) {
+		require.ErrorIs(t, err, errOops)
+		require.ErrorContains(t, err, "list locks: ")
+		n++
+	}
+	assert.Equal(t, 2, n)
 }
 
 // A member that is dead and cannot be looked for says both.

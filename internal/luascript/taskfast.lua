@@ -16,60 +16,27 @@ local function plain()
   local now = string.format('%.0f', ms)
   local BEYOND, LONG, SMALL, BYTES, KEEP = 1e15, 100, 16384, 4194304, 60000
 
-  -- Tasks mostly have much in common: what was read or written once is kept.
-  local numbers, terms, sizes, watchers = {}, {}, {}, {}
-
   -- number gives a whole number; 0 if it is none.
-  local function number(text)
-    local n = numbers[text]
-    if not n then
-      n = text and not string.find(text, '%D') and tonumber(text) or 0
-      numbers[text] = n
-    end
-    return n
-  end
+  local function number(text) return text and not string.find(text, '%D') and tonumber(text) or 0 end
 
-  -- termsOf gives of what does not change {submitted, retention, class, digest}; nothing if it is none of ours.
-  local function termsOf(k)
-    local t = terms[k]
-    if not t then
-      t = { string.match(k or '', '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$') }
-      terms[k] = t
-    end
-    return t[4] and t
-  end
-
-  -- size gives what stands in front of a text in a netstring.
-  local function size(text)
-    local s = sizes[#text]
-    if not s then
-      s = #text .. ':'
-      sizes[#text] = s
-    end
-    return s
-  end
-
-  -- watching lists the processes that watch.
-  local function watching(w)
-    local list = watchers[w]
-    if not list then
-      list = {}
-      for to in string.gmatch(w, '+?(%S+)') do list[#list + 1] = to end
-      watchers[w] = list
-    end
-    return list
-  end
-
-  -- What there is.
-  local at, name, seen, records, over, ran, token = 4, nil, {}, {}, {}, {}, nil
+  -- What there is. What a task has in common with the one before, as it mostly does, is read and written once.
+  local at, name, seen, records, over, ran = 4, nil, {}, {}, {}, {}
+  local token, k, terms, x, deadline, z, lease
   for i = 1, reports do
     local id, key = ARGV[at], taskPrefix .. ARGV[at]
     local v = try('HMGET', key, 's', 'q', 'x', 'k', 'u', 'z', 'n', 'w', 'e')
-    if v.err or v[1] ~= 'r' or not v[2] or v[5] ~= ARGV[at + 1] or v[7] ~= '1' or v[9] or seen[id] or name and name ~= v[2] then return end
-    local x, z, t = number(v[3]), number(v[6]), termsOf(v[4])
-    if not (x > ms and z > ms and x < BEYOND and z < BEYOND and t) or number(t[2]) < 1 or number(t[2]) > BEYOND then return end
+    if v.err or v[1] ~= 'r' or not v[2] or not v[4] or v[5] ~= ARGV[at + 1] or v[7] ~= '1' or v[9] or seen[id]
+      or name and name ~= v[2] then return end
+    if v[3] ~= x then x, deadline = v[3], number(v[3]) end
+    if v[6] ~= z then z, lease = v[6], number(v[6]) end
+    if v[4] ~= k then -- submitted, retention, class, digest
+      k, terms = v[4], { string.match(v[4], '^(%d+) (%d+) %d+ %d+ ([012]) (.*)$') }
+      local kept = number(terms[2])
+      if not (terms[4] and kept >= 1 and kept <= BEYOND) then return end
+    end
+    if not (deadline > ms and lease > ms and deadline < BEYOND and lease < BEYOND) then return end
     if v[5] ~= token and string.find(v[5], '[%c"\\]') then return end
-    name, token, v[4] = v[2], v[5], t
+    name, token, v[4] = v[2], v[5], terms
     seen[id], records[i], over[i], ran[i] = true, v, key, id
     at = at + 4
   end
@@ -135,7 +102,8 @@ local function plain()
       if not fence or not (fence >= 0 and fence < 9e15) then return end
     end
     if want > 0 and length > 0 then ids = call('LRANGE', lane, '0', want - 1) end
-    local ends, last = ms + ttl, string.format('%.0f', ms + ttl)
+    local ends, last, submitted = ms + ttl, string.format('%.0f', ms + ttl), nil
+    k = nil
     for i = 1, #ids do
       local id = ids[i]
       keys[i] = taskPrefix .. id
@@ -144,14 +112,15 @@ local function plain()
       local v = { s = '', q = '', x = '', k = '', p = '', w = '', m = false } -- with room for what mostly is there
       for j = 1, #list, 2 do v[list[j]] = list[j + 1] end
       if v.s ~= 'w' or v.q ~= name or v.n or v.y or v.e or v.r or string.find(v.w, '+', 1, true) then return end
-      local x, t = number(v.x), termsOf(v.k)
-      if not (x > ms and x < BEYOND and t and t[3] == '0') then return end
+      if v.x ~= x then x, deadline = v.x, number(v.x) end
+      if v.k ~= k then k, submitted = v.k, string.match(v.k, '^(%d+) %d+ %d+ %d+ 0 ') end
+      if not (submitted and deadline > ms and deadline < BEYOND) then return end
       bytes = bytes + #v.p + #(v.m or '')
       if bytes > BYTES then return end
-      local z = x < ends and v.x or last
+      z = deadline < ends and x or last
       runs[2 * i - 1], runs[2 * i], seen[id] = z, id, true
-      grants[i] = { id, '1 0 1 0 ' .. t[1] .. ' ' .. v.x .. ' ' .. z, v.p, v.m or nil }
-      due = math.min(due, x, ends)
+      grants[i] = { id, '1 0 1 0 ' .. submitted .. ' ' .. x .. ' ' .. z, v.p, v.m or nil }
+      due = math.min(due, deadline, ends)
     end
   end
 
@@ -168,6 +137,7 @@ local function plain()
   end
 
   local done = 0
+  local w, watchers, idSize, idFront, textSize, textFront -- of the one before
   if reports > 0 then call('DEL', taskPrefix) end -- also without memory, see taskexchange.lua
   at = 4
   for i = 1, reports do
@@ -182,8 +152,14 @@ local function plain()
     call('SET', resultPrefix .. id, text, 'PX', t[2])
     if v[8] and v[8] ~= '' then
       if #text > SMALL then text = '' end
-      local to, front = watching(v[8]), '1:f' .. size(id) .. id .. size(text)
-      for j = 1, #to do tell(to[j], front, text) end
+      if v[8] ~= w then
+        w, watchers = v[8], {}
+        for to in string.gmatch(w, '+?(%S+)') do watchers[#watchers + 1] = to end
+      end
+      if #id ~= idSize then idSize, idFront = #id, '1:f' .. #id .. ':' end
+      if #text ~= textSize then textSize, textFront = #text, #text .. ':' end
+      local front = idFront .. id .. textFront
+      for j = 1, #watchers do tell(watchers[j], front, text) end
     end
     at = at + 4
   end
@@ -195,7 +171,7 @@ local function plain()
     if failed > 0 and type(try('HINCRBY', totals, 'failed', failed)) ~= 'number' then call('HSET', totals, 'failed', failed) end
   end
 
-  local flags, timeout, rest, x, k, w, width
+  local flags, timeout, rest, width
   for i = 1, submits do
     local key = keys[2 * i - 1]
     if ARGV[at + 2] ~= flags then

@@ -157,8 +157,7 @@ func TestProgressOfWhatIsNotReported(t *testing.T) {
 			onMemory(t, func(r *rig) {
 				r.cfg.Server.Drain = -1
 				q := queueOf[int, int](r, "q")
-				var stop func()
-				stop = listen(r, q, func(ctx context.Context, t *task.Task[int]) (int, error) {
+				stop := listen(r, q, func(ctx context.Context, t *task.Task[int]) (int, error) {
 					assert.NoError(r, t.Progress(1, 0, ""))
 					<-time.After(time.Millisecond)
 					assert.NoError(r, t.Progress(2, 0, "not sent yet"))

@@ -219,7 +219,8 @@ func TestNoWatchIsLeft(t *testing.T) {
 		w := newWorker(t, b.Backend, "q")
 		g := w.next()
 		require.True(t, w.report(g, backend.ReportProgress, `{"current":1}`))
-		for range h.Progress(t.Context()) {
+		for _, err := range h.Progress(t.Context()) {
+			require.NoError(t, err)
 			break
 		}
 		impatient := func(wait func(ctx context.Context) error) {

@@ -308,7 +308,7 @@ func TestCancelAndRemove(t *testing.T) {
 
 // last gives the error that ends a sequence; nil if none does.
 func last[T any](seq iter.Seq2[T, error]) (last error) {
-	for _, last = range seq { //nolint:revive // the last is what counts
+	for _, last = range seq {
 	}
 	return last
 }

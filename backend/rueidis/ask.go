@@ -69,9 +69,10 @@ func (w *watcher) ask(waiting []*waiter, glance, again bool) error {
 		for i, s := range got.states {
 			switch {
 			case s.waits, s.unchanged:
+				page[i].unheardOf = time.Time{}
 			case len(s.grants) > 0:
 				l.deliver(page[i].token(), s.grants, false)
-			default:
+			case page[i].lostPlace(got):
 				missing = append(missing, page[i])
 			}
 		}
@@ -83,6 +84,18 @@ func (w *watcher) ask(waiting []*waiter, glance, again bool) error {
 		return err
 	}
 	return w.ask(missing, false, false) // which serves the line
+}
+
+// lostPlace reports whether w, which neither waits nor was granted anything as far as the server knows, has lost its place.
+// A grant of what is shared leaves nothing to ask for: then the message that tells of it may still be on its way.
+func (w *waiter) lostPlace(got seen) bool {
+	if !w.req.Take.Shared || !got.known {
+		return true
+	}
+	if w.unheardOf.IsZero() {
+		w.unheardOf = got.sent
+	}
+	return got.sent.Sub(w.unheardOf) >= slowMessage
 }
 
 // enterAgain puts waiters in line that have lost their place, in the order in which they came. What is free is handed

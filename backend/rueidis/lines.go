@@ -87,6 +87,7 @@ type waiter struct {
 	nextLapse time.Time // of the first in line: when the next lease ends that it waits for, if one does
 	told      time.Time // when a message has said last that it is first in line
 	round     uint64    // the last one in which it was asked for
+	unheardOf time.Time // since when the server knows nothing of it; for the watching goroutine alone
 }
 
 func newWaiter(req backend.EnterRequest) *waiter {

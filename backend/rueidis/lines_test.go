@@ -248,6 +248,30 @@ func TestLostMessage(t *testing.T) {
 	r.clean(giver)
 }
 
+// TestLostMessageOfAShare: nothing tells of a grant that is shared but its message. Who has not had that for a while enters
+// again.
+func TestLostMessageOfAShare(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, redistest.URL(t))
+	giver, taker := r.process(r.url), r.process(r.url)
+	r.extend(giver, "m")
+	held := r.take(giver, "first", 1, time.Hour)
+	req := r.request("waiter")
+	req.Shared = true
+	waiting := r.wait(taker, backend.EnterRequest{Take: req})
+
+	sp, err := giver.space(r.ns)
+	require.NoError(t, err)
+	args := sp.encode([]*part{{returns: []backend.Held{{Member: held[0].Member, Token: held[0].Token}}}})
+	args.argv[2] = "nowhere|" // in place of the prefix of the channels
+	_, err = sp.call(t.Context(), exchangeScript, args.argv)
+	require.NoError(t, err)
+	h, _ := r.granted(waiting)
+	assert.Equal(t, "m", h.Grants[0].Member)
+	assert.Zero(t, r.line())
+	r.clean(giver)
+}
+
 // TestLostPlace: waiters whom the line has forgotten enter again, in their order.
 func TestLostPlace(t *testing.T) {
 	t.Parallel()

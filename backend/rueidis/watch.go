@@ -27,6 +27,8 @@ const (
 	// beatMost waiters are asked for in one beat, those first who were not for the longest time. With more of them it
 	// takes several beats until all are.
 	beatMost = 25 * askPage
+	// slowMessage is how long a message may take before it counts as lost, where that cannot be asked for.
+	slowMessage = time.Second
 	// lapsePause is between two looks at leases that have ended, so that many ends are looked at together.
 	lapsePause = 5 * time.Millisecond
 )

@@ -36,6 +36,19 @@ func TestWhatAMessageSaidOfAPool(t *testing.T) {
 	assert.False(t, is)
 }
 
+// TestASlowMessageIsWaitedFor: who is granted something to share is in no line any more before it has heard of that, and
+// must not enter again meanwhile. Whoever else is unheard of has lost its place.
+func TestASlowMessageIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	alone, shares := newWaiter(backend.EnterRequest{}), newWaiter(backend.EnterRequest{Take: backend.TakeRequest{Shared: true}})
+	assert.True(t, alone.lostPlace(seen{known: true, sent: now}))
+	assert.False(t, shares.lostPlace(seen{known: true, sent: now}))
+	assert.False(t, shares.lostPlace(seen{known: true, sent: now.Add(slowMessage - 1)}))
+	assert.True(t, shares.lostPlace(seen{known: true, sent: now.Add(slowMessage)}))
+	assert.True(t, shares.lostPlace(seen{sent: now}), "the whole line was lost")
+}
+
 // TestRousedForAFront checks that whoever is told that it is first in line has the goroutine that watches roused if that
 // would look too late, and not otherwise.
 func TestRousedForAFront(t *testing.T) {

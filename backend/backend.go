@@ -11,9 +11,9 @@
 //   - [Queues]: tasks under leases, and their ends.
 //
 // Every method is one atomic step and never blocks waiting for somebody else; what waits, waits on the channel
-// that [Lines.Enter], [Queues.Watch] or [Queues.Fetch] returned. Requests and replies are plain structs, so that the contract grows by fields and
-// a wrapper (metrics, faults) is one small type. Requests validate themselves: an implementation calls Validate
-// first and sends nothing when it fails.
+// that [Lines.Enter], [Queues.Watch] or [Queues.Fetch] returned. Requests and replies are plain structs, so that the contract
+// grows by fields and a wrapper (metrics, faults) is one small type. Requests validate themselves: an implementation calls
+// Validate first and sends nothing when it fails.
 //
 // A batch of more than [BatchLimit] members may be carried out in slices, each of them atomic.
 //

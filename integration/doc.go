@@ -12,8 +12,8 @@
 //
 // INTEGRATION_SECONDS is for how long each of the tests goes on that could do so for ever: leaks, processes that crash, tasks,
 // histories of locks, hand-overs, bad weather, garbage. Without it they take some seconds each, which is a look; 60 and
-// more is a search. From 20 on five times as many holders fall into black holes. INTEGRATION_SEED repeats what the histories print as their seed, as far as processes
-// and networks can be made to do the same again.
+// more is a search. From 20 on five times as many holders fall into black holes. INTEGRATION_SEED repeats what the histories
+// print as their seed, as far as processes and networks can be made to do the same again.
 //
 // It is a module of its own, so that what only these tests need stays out of an importer's go.sum.
 package integration

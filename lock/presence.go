@@ -40,10 +40,10 @@ func (p *Presence) Context() context.Context { return p.hold.Context() }
 func (p *Presence) Err() error { return p.hold.Err() }
 
 // Leave ends the member: the others learn at once, and the background has nothing to do for it any more. It takes values
-// from ctx, but not its end; it waits for some 5 seconds at most to end the member, and as long again to take it out of the set. If the store
-// could not be asked, the error matches backend.ErrUnavailable, and the member dies of itself when its TTL is over. A member
-// that was dead already gets [ErrNotHeld]; it is taken out of the set, unless somebody else lives under that id. Leave
-// again does nothing and gives the same. Three round trips.
+// from ctx, but not its end; it waits for some 5 seconds at most to end the member, and as long again to take it out of the
+// set. If the store could not be asked, the error matches backend.ErrUnavailable, and the member dies of itself when its TTL
+// is over. A member that was dead already gets [ErrNotHeld]; it is taken out of the set, unless somebody else lives under
+// that id. Leave again does nothing and gives the same. Three round trips.
 func (p *Presence) Leave(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -20,7 +20,8 @@ const (
 )
 
 // NoQuarantine is the quarantine of members that are given back at once when they fail. They come last in the list, and
-// the allocation that found them prefers them no more: not by name, and not by the caller's wish. With backend.NoExpiry, on the other hand, they are kept back until somebody lifts it.
+// the allocation that found them prefers them no more: not by name, and not by the caller's wish. With backend.NoExpiry, on
+// the other hand, they are kept back until somebody lifts it.
 const NoQuarantine time.Duration = -2
 
 // HealthConfig says how members are checked before they are handed out. Zero values are the defaults.

@@ -40,5 +40,6 @@
 // Errors are wrapped with what was attempted; compare them with errors.Is: [ErrExhausted], [ErrNotHeld], those of
 // package backend (ErrInvalid, ErrClosed, ErrUnavailable, ErrPermission, ...) and those of the caller's context. An
 // allocation that fails leaves nothing held. One that has waited until its context or MaxWait was over, while the store could
-// not be reached, matches ErrUnavailable, too, and leaves nothing held as soon as the store can be. Panics in the caller's code become errors ([policy.PanicError]).
+// not be reached, matches ErrUnavailable, too, and leaves nothing held as soon as the store can be. Panics in the caller's
+// code become errors ([policy.PanicError]).
 package pool

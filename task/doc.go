@@ -28,8 +28,8 @@
 //
 // A task runs at least once before it is done or failed. It runs under a lease that its worker renews; when a worker dies
 // the lease runs out and another one begins the task again: not a failed attempt, but a death, of which there is a limit of
-// their own ([Config].MaxDeaths). What a worker has to say whose lease is over is refused. A worker that was stopped for longer than its
-// lease can still be at work beside its successor: [Task.Fence] tells the two apart, where it is passed on.
+// their own ([Config].MaxDeaths). What a worker has to say whose lease is over is refused. A worker that was stopped for
+// longer than its lease can still be at work beside its successor: [Task.Fence] tells the two apart, where it is passed on.
 //
 // Who waits gets the final state, whether they begin before, during or after the task, and also after they lost their
 // connection or were started anew, for as long as it is retained. A submitted task wakes one idle listener and nobody else,

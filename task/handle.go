@@ -19,8 +19,8 @@ type Handle[R any] struct {
 func (h *Handle[R]) ID() string { return h.id }
 
 // Wait waits for the end of the task, or until ctx ends, and gives its result. It may be called before, during and after the
-// task, also several times: one round trip, and then the end is told. The errors are those of [Queue.Query]; a task that is not, or no longer, there
-// is [ErrLost].
+// task, also several times: one round trip, and then the end is told. The errors are those of [Queue.Query]; a task that is
+// not, or no longer, there is [ErrLost].
 func (h *Handle[R]) Wait(ctx context.Context) (R, error) {
 	var none R
 	info, err := h.await(ctx)
@@ -49,9 +49,9 @@ func (h *Handle[R]) watch(ctx context.Context, progress bool) (backend.WatchRepl
 	return h.core.be.Watch(ctx, backend.WatchRequest{Namespace: h.core.ns, ID: h.id, Progress: progress})
 }
 
-// Progress lists what the handler has reported with [Task.Progress], beginning with the latest, as it comes, until the task has ended. What comes
-// faster than it is read is left out, but not the last, unless its message is lost. If it cannot go on, because ctx has ended or the task is not there,
-// it gives an error, which is the last.
+// Progress lists what the handler has reported with [Task.Progress], beginning with the latest, as it comes, until the task
+// has ended. What comes faster than it is read is left out, but not the last, unless its message is lost. If it cannot go on,
+// because ctx has ended or the task is not there, it gives an error, which is the last.
 func (h *Handle[R]) Progress(ctx context.Context) iter.Seq2[Progress, error] {
 	return func(yield func(Progress, error) bool) {
 		reply, err := h.watch(ctx, true)

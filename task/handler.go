@@ -3,9 +3,10 @@ package task
 import "context"
 
 // Handler does a task. Its context ends when the task's or the attempt's time is over, when the task was cancelled, when its lease
-// was lost, and when the server does not wait any longer for it; [context.Cause] tells which: [ErrExpired], [ErrTimeout], [ErrCancelled],
-// [ErrLost], [ErrDrained]. Its Err is context.DeadlineExceeded for the first two, else context.Canceled. What it returns then is not looked at, but for a result that comes soon after ErrDrained. A handler that goes
-// on for more than a second is reported, and occupies its place.
+// was lost, and when the server does not wait any longer for it; [context.Cause] tells which: [ErrExpired], [ErrTimeout],
+// [ErrCancelled], [ErrLost], [ErrDrained]. Its Err is context.DeadlineExceeded for the first two, else context.Canceled. What
+// it returns then is not looked at, but for a result that comes soon after ErrDrained. A handler that goes on for more than a
+// second is reported, and occupies its place.
 //
 // So does one that waits for another task: where all places are taken by handlers that wait for tasks of queues that only they
 // serve, nothing goes on until their time is over.

@@ -29,8 +29,8 @@ func (f optionFunc) apply(s *submission) { f(s) }
 func (p Policy) apply(s *submission) { s.policy = p }
 
 // ID names the task, instead of a new, random name: what is submitted again under the same id, by whomever, joins it. An
-// id is unique among all queues of the namespace. What has ended is joined, too, however it has, for as long as that is kept: to have it
-// done anew, remove it, or revive it if it is dead. The other options are those of whoever was first.
+// id is unique among all queues of the namespace. What has ended is joined, too, however it has, for as long as that is kept:
+// to have it done anew, remove it, or revive it if it is dead. The other options are those of whoever was first.
 func ID(id string) Option {
 	return optionFunc(func(s *submission) { s.req.ID, s.named = id, true })
 }

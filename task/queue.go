@@ -54,8 +54,9 @@ func (q *Queue[P, R]) Name() string { return q.name }
 // the workers take; to a process that waits, the end is told. With a [Policy] other than [Remote] it may be done in this process.
 //
 // When ctx ends, Query does so, too, with an error that matches that of ctx. A task that it has named itself is cancelled
-// then, which may take up to a second; if that fails, because the store cannot be reached, the error also matches backend.ErrUnavailable, and
-// the task may go on. It gets no more time than ctx has. One with an [ID] goes on, for those who wait for it elsewhere.
+// then, which may take up to a second; if that fails, because the store cannot be reached, the error also matches
+// backend.ErrUnavailable, and the task may go on. It gets no more time than ctx has. One with an [ID] goes on, for those who
+// wait for it elsewhere.
 //
 // The error of a task that has failed is an [Error]; see also [ErrExpired], [ErrCancelled], [ErrDead], [ErrLost].
 func (q *Queue[P, R]) Query(ctx context.Context, params P, opts ...Option) (R, error) {

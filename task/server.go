@@ -39,8 +39,8 @@ type ServerConfig struct {
 	// go back to their queues. Default 30 seconds; negative: not at all.
 	Drain time.Duration
 
-	// Mark is for how long the server counts as a listener without saying so again: Auto finds out after that time, at the latest, that it has
-	// died. Default 15 seconds.
+	// Mark is for how long the server counts as a listener without saying so again: Auto finds out after that time, at the
+	// latest, that it has died. Default 15 seconds.
 	Mark time.Duration
 
 	// Observer, if not nil, is told what happens to tasks. Event.Member is the task's id.

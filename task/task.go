@@ -37,8 +37,8 @@ func (t *Task[P]) Params() P { return t.params }
 func (t *Task[P]) Attempt() int { return t.run.info.Attempts }
 
 // Fence is a number that is larger than that of every earlier attempt, at this task and at others of the namespace. Who passes it
-// on to what the handler writes to can refuse what an attempt that was thought dead still writes. It is 0 if the task is done without the
-// store; see [Local].
+// on to what the handler writes to can refuse what an attempt that was thought dead still writes. It is 0 if the task is done
+// without the store; see [Local].
 func (t *Task[P]) Fence() int64 { return t.run.fence }
 
 // Deadline is when the task expires.

@@ -22,8 +22,9 @@ const (
 )
 
 // combiner sends what many callers want of one namespace at the same moment in one call (flat combining): takes, returns
-// and renewals of members, or locks, unlocks and renewals of names, or whatever is wanted of tasks. There is no timer: whoever finds fewer than maxFlying
-// calls under way leads, at once, with what is waiting; the others find themselves in the next batch.
+// and renewals of members, or locks, unlocks and renewals of names, or whatever is wanted of tasks. There is no timer:
+// whoever finds fewer than maxFlying calls under way leads, at once, with what is waiting; the others find themselves in the
+// next batch.
 type combiner struct {
 	sp *space
 	// send carries out a batch in one call, and leaves in each part what came of it. If it fails, nothing has changed,

@@ -24,9 +24,9 @@ import (
 // client_name, dial_timeout, write_timeout, skip_verify (of a certificate), protocol (2 for RESP2). What a URL cannot
 // say, [OpenOption] can.
 //
-// Open fails if the URL is none ([backend.ErrInvalid]), if the server cannot be reached ([backend.ErrUnavailable]), is older than Redis 6.2
-// ([backend.ErrUnsupported]), or refuses the user a command that the backend needs ([backend.ErrPermission]; the text
-// names all of them, see [ACLRules]). Which keys the user may touch shows when they are used. It honours ctx, whose
+// Open fails if the URL is none ([backend.ErrInvalid]), if the server cannot be reached ([backend.ErrUnavailable]), is older
+// than Redis 6.2 ([backend.ErrUnsupported]), or refuses the user a command that the backend needs ([backend.ErrPermission];
+// the text names all of them, see [ACLRules]). Which keys the user may touch shows when they are used. It honours ctx, whose
 // end does not matter to the backend afterwards.
 func Open(ctx context.Context, url string, opts ...Option) (*Backend, error) {
 	option, err := rueidis.ParseURL(url)

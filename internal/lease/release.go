@@ -14,7 +14,8 @@ import (
 //
 // If the store could not be asked, the error matches [backend.ErrUnavailable], and the keeper goes on trying in the
 // background until the lease has run out in the store. A lease that has ended gets [ErrNotHeld] and changes nothing
-// of anybody else's; one that was lost in part is given back for the rest. What is kept back by [Hold.Quarantine] stays so. Release again does nothing.
+// of anybody else's; one that was lost in part is given back for the rest. What is kept back by [Hold.Quarantine] stays so.
+// Release again does nothing.
 func (h *Hold) Release(ctx context.Context) error {
 	g := h.group
 	k := g.k

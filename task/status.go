@@ -49,7 +49,8 @@ type Progress struct {
 }
 
 func decodeProgress(data []byte) (p Progress, ok bool) {
-	return p, len(data) > 0 && json.Unmarshal(data, &p) == nil
+	ok = len(data) > 0 && json.Unmarshal(data, &p) == nil
+	return p, ok
 }
 
 func statusOf(info *backend.TaskInfo) Status {

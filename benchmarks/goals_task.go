@@ -12,6 +12,8 @@ func taskGoals() group {
 			one(goal{
 				name: "query-idle", bound: atMost(6, ""),
 				about: "time of a `Query` on an idle queue, there and back, over one call of a script that does nothing",
+				short: "There and back are five steps, one after the other: the submission, the message to the worker, its fetch, its report, " +
+					"and the message back. Most of them wake up somebody who was idle, which costs more on some machines than a call does.",
 			}, queryIdle),
 			queryGoal(64, 0.8),
 			queryGoal(512, 1),

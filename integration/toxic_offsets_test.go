@@ -114,8 +114,9 @@ func (call *toxicCall) cut(s *toxicStage, what toxicWhat, sample int, r *rand.Ra
 		order, err := call.ordered(s, mark, what, offset)
 		select {
 		case <-order.fired:
-		default:
-			continue // it was shorter this time
+		default: // it was shorter this time, or met a connection that had just been cut
+			s.toxicIdle(time.Now(), s.leftovers)
+			continue
 		}
 		row.operations++
 		if err != nil {

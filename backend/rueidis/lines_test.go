@@ -224,6 +224,17 @@ func TestLapseInALargePool(t *testing.T) {
 	})
 }
 
+// handOverUnheard gives a member back, and has the message that tells who got it go astray.
+func (r *room) handOverUnheard(b *Backend, g backend.Grant) {
+	r.Helper()
+	sp, err := b.space(r.ns)
+	require.NoError(r, err)
+	args := sp.encode([]*part{{returns: []backend.Held{{Member: g.Member, Token: g.Token}}}})
+	args.argv[2] = "nowhere|" // in place of the prefix of the channels
+	_, err = sp.call(r.Context(), exchangeScript, args.argv)
+	require.NoError(r, err)
+}
+
 // TestLostMessage: a hand-over whose message went astray is found by asking.
 func TestLostMessage(t *testing.T) {
 	t.Parallel()
@@ -233,12 +244,7 @@ func TestLostMessage(t *testing.T) {
 	held := r.take(giver, "first", 1, time.Hour)
 	waiting := r.waitFor(taker, "waiter") // with a claim of an hour
 
-	sp, err := giver.space(r.ns)
-	require.NoError(t, err)
-	args := sp.encode([]*part{{returns: []backend.Held{{Member: held[0].Member, Token: held[0].Token}}}})
-	args.argv[2] = "nowhere|" // in place of the prefix of the channels
-	_, err = sp.call(t.Context(), exchangeScript, args.argv)
-	require.NoError(t, err)
+	r.handOverUnheard(giver, held[0])
 	h, _ := r.granted(waiting)
 	assert.Equal(t, "m", h.Grants[0].Member)
 	assert.Greater(t, h.Grants[0].Fence, held[0].Fence)
@@ -260,12 +266,7 @@ func TestLostMessageOfAShare(t *testing.T) {
 	req.Shared = true
 	waiting := r.wait(taker, backend.EnterRequest{Take: req})
 
-	sp, err := giver.space(r.ns)
-	require.NoError(t, err)
-	args := sp.encode([]*part{{returns: []backend.Held{{Member: held[0].Member, Token: held[0].Token}}}})
-	args.argv[2] = "nowhere|" // in place of the prefix of the channels
-	_, err = sp.call(t.Context(), exchangeScript, args.argv)
-	require.NoError(t, err)
+	r.handOverUnheard(giver, held[0])
 	h, _ := r.granted(waiting)
 	assert.Equal(t, "m", h.Grants[0].Member)
 	assert.Zero(t, r.line())

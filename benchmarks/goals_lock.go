@@ -59,20 +59,7 @@ func lockGoals() group {
 				short: "A pair is two round trips, so nothing is below 2. The rest are the scripts of three servers, which share two " +
 					"processors with their client.",
 			}, redlock),
-			{[]goal{
-				{
-					name: "held-goroutines", bound: atMost(10, ""),
-					about: "goroutines for 100,000 held locks in one process",
-				},
-				{
-					name: "held-bytes", bound: atMost(1024, ""),
-					about: "bytes of heap and stacks for each of them, with its `Mutex`",
-				},
-				{
-					name: "held-calls", bound: atMost(2, ""),
-					about: "calls per second for their renewal, over full batches of 1,000",
-				},
-			}, true, heldLocks},
+			keptGoals("held", "held locks", "each of them, with its `Mutex`", heldLocks),
 			one(goal{
 				name: "overlap-rueidislock", bound: atMost(0, "s"),
 				about: "a holder's packets vanish, and the lock passes on when it has run out: how long the first holder's context " +

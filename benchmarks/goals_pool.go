@@ -1,6 +1,9 @@
 package benchmarks
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // nothingTwice is the floor: no pair of calls can be had for less.
 const nothingTwice = "two calls of a script that does nothing"
@@ -45,20 +48,7 @@ func poolGoals() group {
 					about: "members per second of that load, over as many pipelined `HSET`",
 				},
 			}, true, bulk},
-			{[]goal{
-				{
-					name: "leases-goroutines", bound: atMost(10, ""),
-					about: "goroutines for 100,000 live leases in one process",
-				},
-				{
-					name: "leases-bytes", bound: atMost(1024, ""),
-					about: "bytes of heap and stacks for each of them",
-				},
-				{
-					name: "leases-calls", bound: atMost(2, ""),
-					about: "calls per second for their renewal, over full batches of 1,000",
-				},
-			}, true, leases},
+			keptGoals("leases", "live leases", "each of them", leases),
 			one(goal{
 				name: "handoff", bound: atMost(3.5, ""),
 				about: "median from a `Release` to the return of the `Acquire` that waited, in another backend, over one call " +
@@ -74,6 +64,15 @@ func pairGoal(goroutines int, least float64) experiment {
 		about: fmt.Sprintf("pairs per second by %s, over %s", plural(goroutines, "goroutine"), nothingTwice),
 		short: serverBusy,
 	}, pairs(goroutines))
+}
+
+// keptGoals are what it costs to keep many leases, whatever they are of.
+func keptGoals(name, what, each string, run func(context.Context, *bench) ([]figure, error)) experiment {
+	return experiment{[]goal{
+		{name: name + "-goroutines", bound: atMost(10, ""), about: "goroutines for 100,000 " + what + " in one process"},
+		{name: name + "-bytes", bound: atMost(1024, ""), about: "bytes of heap and stacks for " + each},
+		{name: name + "-calls", bound: atMost(2, ""), about: "calls per second for their renewal, over full batches of 1,000"},
+	}, true, run}
 }
 
 func plural(n int, what string) string {
